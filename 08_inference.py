@@ -1,0 +1,193 @@
+"""Lesson 8: inference: send pictures, get back what a network sees in them.
+
+Run    python 08_inference.py   (then open http://127.0.0.1:4958/)
+Calls  scripts/08_inference.sh
+Notes  request > files, from, e.g.
+"""
+# /// script
+# dependencies = ["flask>=3.1,<4", "numpy>=2.2,<3", "opencv-python>=5.0,<6"]
+# ///
+
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import local
+
+# OpenCV reads this limit once, while it is loaded: so before the import.
+os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = "25000000"
+
+import cv2
+import numpy as np
+from flask import Flask, abort, jsonify, request
+from werkzeug.exceptions import HTTPException  # comes with Flask
+
+app = Flask(__name__)  # Erratum 30: the notes leave out this line and four imports.
+app.json.ensure_ascii = app.json.sort_keys = False
+# What one request may bring; beyond it Werkzeug raises a 413.
+app.config.update(MAX_CONTENT_LENGTH=16 * 1000 * 1000, MAX_FORM_PARTS=20)
+# Two threads do all the work on pictures, first come, first served: a crowd has to
+# wait, but cannot fill the memory. OpenCV's own threads would only disturb them.
+workers = ThreadPoolExecutor(2)
+cv2.setNumThreads(1)
+
+
+# 1. From the client's bytes to a picture: an array (height, width, 3) of uint8,
+# blue first. Erratum 25: a name in request.files holds one file, not a list.
+def read_picture(file):
+    data = file.read()
+    # In a JPEG every FF DA is one more pass over the whole picture. A photo has 1 to
+    # 10; a small file with 1000 would keep a core busy for half a minute.
+    jpeg = data.startswith(b"\xff\xd8\xff") and data.count(b"\xff\xda") <= 50
+    try:
+        # Erratum 26: np.fromstring is gone for bytes, and a pixel is no int8.
+        pixels = np.frombuffer(data, np.uint8)
+        img = cv2.imdecode(pixels, cv2.IMREAD_COLOR) if jpeg or sane_png(data) else None
+    except cv2.error:  # Erratum 28: too many pixels raise, a damaged file gives None.
+        img = None
+    if img is None:  # Erratum 29: name the file, do not print what is in it.
+        why = "is no readable JPEG or PNG of at most 25 megapixels"
+        abort(400, f"img_file: {file.filename[:100]!r} {why}")
+    return img
+
+
+# A PNG is a list of chunks, each with its length in front, and OpenCV believes the
+# length: 41 bytes can make it ask for 4 GB. So every chunk must fit into the file.
+def sane_png(data):
+    at = 8 if data.startswith(b"\x89PNG\r\n\x1a\n") else len(data)
+    while at + 12 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] == b"IEND":
+            return length == 0
+        at += 12 + length
+    return False
+
+
+# 2. From a picture to detections. A box is [x, y, width, height], cut to the picture
+# and made of whole Python numbers: NumPy's are not JSON.
+def detection(img, label, score, box):
+    size = np.array(img.shape[1::-1])
+    low = np.clip(np.round(box[:2]), 0, size - 1)
+    high = np.clip(np.round(np.add(box[:2], box[2:])), low + 1, size)
+    box = [int(number) for number in (*low, *(high - low))]
+    return {"label": label, "score": round(float(score), 3), "box": box}
+
+
+def resized(img, longer_side):
+    scale = longer_side / max(img.shape[:2])
+    width, height = (max(1, round(side * scale)) for side in img.shape[1::-1])
+    return cv2.resize(img, (width, height), interpolation=cv2.INTER_AREA), scale
+
+
+# OpenCV's own detector. A picture full of tiny code-like squares would cost it
+# minutes, so it looks for codes from about a seventh of the longer side on.
+def find_qrcodes(img):
+    small, scale = resized(img, min(1024, max(img.shape[:2])))
+    detector = cv2.QRCodeDetectorAruco()
+    settings = detector.getArucoParameters()
+    settings.minMarkerPerimeterRate = 0.15
+    detector.setArucoParameters(settings)
+    found, texts, corners, _ = detector.detectAndDecodeMulti(small)
+    codes = zip(texts, corners) if found else []  # a text is empty if unreadable
+    return [detection(img, t, 1, cv2.boundingRect(c / scale)) for t, c in codes if t]
+
+
+# A small network: for every fourth pixel it answers a score and how far away the four
+# sides of the berry are. A net is not thread-safe, so each worker makes its own.
+NETWORK = np.fromfile(Path(__file__).parent / "models/strawberry.onnx", np.uint8)
+THRESHOLD = 0.4  # precision and recall at this score: models/README.md
+mine = local()
+
+
+def find_strawberries(img):
+    if not hasattr(mine, "net"):
+        mine.net = cv2.dnn.readNetFromONNX(NETWORK)
+    small, scale = resized(img, 256)
+    square = np.full((256, 256, 3), 114, np.uint8)
+    square[: small.shape[0], : small.shape[1]] = small
+    mine.net.setInput(cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True))
+    score, *sides = mine.net.forward()[0]
+    # The middle of a berry is where no neighbour scores higher.
+    peaks = (score >= THRESHOLD) & (score == cv2.dilate(score, np.ones((3, 3))))
+    (y, x), scores = np.nonzero(peaks), score[peaks]
+    left, top, right, bottom = (side[peaks] for side in sides)
+    boxes = np.stack([x * 4 + 2 - left, y * 4 + 2 - top, left + right, top + bottom], 1)
+    # Of several boxes on one berry, the one with the highest score stays.
+    best = cv2.dnn.NMSBoxes(boxes, scores, THRESHOLD, 0.5)
+    return [detection(img, "strawberry", scores[i], boxes[i] / scale) for i in best]
+
+
+MODELS = {"strawberry": find_strawberries, "qrcode": find_qrcodes}  # add yours here
+
+
+def inference(img, model_type):
+    return MODELS[model_type](img)
+
+
+def work(file, model_type, draw):
+    img = read_picture(file)
+    found = inference(img, model_type)
+    if not draw:
+        size = {"width": img.shape[1], "height": img.shape[0]}
+        return {"filename": file.filename, **size, "detections": found}
+    thick, pink = max(2, max(img.shape) // 300), (255, 0, 255)
+    for one in found:
+        cv2.rectangle(img, one["box"], pink, thick)
+        cv2.putText(img, one["label"], one["box"][:2], 0, thick / 3, pink, thick)
+    return cv2.imencode(".jpg", img)[1].tobytes()
+
+
+# 3. The web side. Erratum 33: args is the query string of the URL, form holds the
+# fields of the body, files the files of the body.
+@app.post("/exam")
+def exam():
+    names = request.files.items()
+    files = {n: {"filename": f.filename, "bytes": len(f.read())} for n, f in names}
+    return jsonify(args=request.args, form=request.form, files=files)
+
+
+@app.route("/inference", methods=["POST", "PUT"])
+def api_inference():
+    model_type = request.form.get("model_type", "")[:40]
+    if model_type not in MODELS:
+        abort(400, f"model_type: {model_type!r} is not one of {', '.join(MODELS)}")
+    draw = request.args.get("draw", "0")[:40]
+    if draw not in ("0", "1"):
+        abort(400, f"draw: {draw!r} is not one of 0, 1")
+    files = [file for file in request.files.getlist("img_file") if file.filename]
+    most = 1 if draw == "1" else 10
+    if not 1 <= len(files) <= most:
+        abort(400, f"img_file: {len(files)} pictures, allowed are 1 to {most}")
+    # One after the other, so that ten large pictures are never in memory at once.
+    # Erratum 31: every result is kept, not the last one alone.
+    answers = [workers.submit(work, f, model_type, draw == "1").result() for f in files]
+    if draw == "1":
+        return app.response_class(answers[0], status=200, mimetype="image/jpeg")
+    return jsonify(model_type=model_type, results=answers)
+
+
+# Every error is JSON: what abort() says above, and what Flask and Werkzeug raise.
+@app.errorhandler(HTTPException)
+def json_error(error):
+    if error.code == 413:
+        error.description = "request: over 16 MB, 20 parts or 500 kB of form fields"
+    response = error.get_response()  # has headers such as Allow
+    response.data = app.json.dumps({"error": error.description})
+    response.mimetype = "application/json"
+    return response
+
+
+@app.get("/")
+def page():
+    options = "".join(f"<option>{model_type}" for model_type in MODELS)
+    return f"""<!doctype html><title>Lesson 8</title><h1>What is in the picture?</h1>
+<form method="post" enctype="multipart/form-data" action="/inference">
+<p><label>Pictures <input type="file" name="img_file" multiple required></label>
+<p><label>Model <select name="model_type">{options}</select></label>
+<p><button>Answer as JSON</button>
+<button formaction="/inference?draw=1">Answer as picture</button></form>"""
+
+
+if __name__ == "__main__":
+    socket.setdefaulttimeout(30)  # who is silent for half a minute is hung up on
+    app.run(host="127.0.0.1", port=4958, debug=False)

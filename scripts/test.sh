@@ -1,0 +1,19 @@
+#!/bin/sh
+# Runs the tests. The first run sets up .venv as run.sh does and adds what
+# requirements-test.txt names. Arguments go to pytest: sh scripts/test.sh -k hello
+set -eu
+cd "$(dirname "$0")/.."
+sh scripts/run.sh setup
+bin=.venv/bin
+[ -d $bin ] || bin=.venv/Scripts
+wanted=$(cat .venv/ready requirements-test.txt | cksum)
+if [ "$(cat .venv/test-ready 2>/dev/null)" != "$wanted" ]; then
+    echo "Adding what the tests need."
+    "$bin/python" -m pip install --quiet --retries 2 --disable-pip-version-check \
+        --root-user-action=ignore -r requirements-test.txt || {
+        echo "test.sh: could not install, see above. No network? Run this again." >&2
+        exit 1
+    }
+    echo "$wanted" >.venv/test-ready
+fi
+exec "$bin/python" -m pytest "$@"
