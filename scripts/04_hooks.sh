@@ -1,19 +1,17 @@
 #!/bin/sh
 # Lesson 4's calls. In another terminal first:  python 04_hooks.py
-# Look at that terminal, too: each step is printed there as it happens.
+# Look at that terminal, too: every step is printed there as it happens.
 URL=${1:-http://127.0.0.1:8080}
 set -v
 
-# The first request since the lesson was started: one hook more. (A second
-# play finds it done: start the lesson again.)
+# Twice the same. The very first request since the start takes one hook more: to
+# see it again, start the lesson again.
 curl -si "$URL/open"
 #=> HTTP/1.1 200 OK
 #=> ...
 #=> X-Order: before_first_request, before_request, view, after_request
 #=> ...
 #=> open
-
-# Every later one.
 http --ignore-stdin --pretty=none --print=hb "$URL/open"
 #=> HTTP/1.1 200 OK
 #=> ...
@@ -28,8 +26,19 @@ curl -si "$URL/closed"
 #=> X-Order: before_request, after_request
 #=> ...
 #=> closed
+http --ignore-stdin --pretty=none --print=hb "$URL/closed"
+#=> HTTP/1.1 503 SERVICE UNAVAILABLE
+#=> ...
+#=> X-Order: before_request, after_request
+#=> ...
+#=> closed
 
-# No route: there is no view to run, the hooks run all the same.
+# No route, so no view: the hooks run all the same.
+curl -s -o /dev/null -D - "$URL/nowhere"
+#=> HTTP/1.1 404 NOT FOUND
+#=> ...
+#=> X-Order: before_request, after_request
+#=> ...
 http --ignore-stdin --pretty=none --headers "$URL/nowhere"
 #=> HTTP/1.1 404 NOT FOUND
 #=> ...

@@ -7,22 +7,19 @@ set -v
 curl -s -w '\n%{http_code} %{content_type}\n' "$URL/test/foo"
 #=> {"username": "foo", "foo": "foo", "bar": 10000}
 #=> 200 application/json
+http --ignore-stdin --pretty=none --body "$URL/test/foo"
+#=> {"username": "foo", "foo": "foo", "bar": 10000}
 
-# jsonify: the same type. The spaces are gone, and a newline ends the text.
+# jsonify: the same type, fewer spaces, a newline at the end. The second call is
+# that of the notes; without --ignore-stdin it would hang in a script, or become
+# a POST (erratum 21).
 curl -s -w '%{http_code} %{content_type}\n' "$URL/json_test"
 #=> {"one":1,"two":2,"tmp":10000}
 #=> 200 application/json
-
-# The call of the notes. Without --ignore-stdin it would hang in a script, or
-# become a POST (erratum 21).
-http --ignore-stdin --pretty=none --print=hb GET "$URL/json_test"
-#=> HTTP/1.1 200 OK
-#=> ...
-#=> Content-Type: application/json
-#=> ...
+http --ignore-stdin --pretty=none --body GET "$URL/json_test"
 #=> {"one":1,"two":2,"tmp":10000}
 
-# HTTPie can lay the JSON out for you to read; it sorts the keys then.
+# HTTPie can lay JSON out for you to read; it sorts the keys then.
 http --ignore-stdin --pretty=format --body GET "$URL/json_test"
 #=> {
 #=>     "one": 1,
@@ -30,15 +27,22 @@ http --ignore-stdin --pretty=format --body GET "$URL/json_test"
 #=>     "two": 2
 #=> }
 
-# A plain dict is enough. Korean text is readable on the wire.
+# A plain dict is enough, and Korean text is readable on the wire.
 curl -s -w '%{http_code} %{content_type}\n' "$URL/dict"
 #=> {"인사":"안녕하세요"}
 #=> 200 application/json
+http --ignore-stdin --pretty=none --body "$URL/dict"
+#=> {"인사":"안녕하세요"}
 
-# The route takes Korean, too (%ED%95%9C is one letter in UTF-8).
+# Korean in the path: %ED%95%9C is one letter in UTF-8.
 curl -s -w '\n' "$URL/test/%ED%95%9C"
 #=> {"username": "한", "foo": "foo", "bar": 10000}
+http --ignore-stdin --pretty=none --body "$URL/test/한"
+#=> {"username": "한", "foo": "foo", "bar": 10000}
 
-# Something that is not JSON: TypeError in the server's log, 500 for the client.
+# A set is no JSON: TypeError in the server's log, 500 for the client.
 curl -s -o /dev/null -w '%{http_code} %{content_type}\n' "$URL/set"
 #=> 500 text/html; charset=utf-8
+http --ignore-stdin --pretty=none --headers "$URL/set"
+#=> HTTP/1.1 500 INTERNAL SERVER ERROR
+#=> ...

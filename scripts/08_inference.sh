@@ -6,65 +6,83 @@ PICTURES=$(dirname "$0")/pictures
 PHOTO=${2:-$PICTURES/strawberries.jpg}
 set -v
 
-# What arrives where. After "?" in the URL: args.
+# What arrives where. After the "?" of the URL: args.
 curl -s -X POST "$URL/exam?a=b"
 #=> {"args":{"a":"b"},"form":{},"files":{}}
+http --ignore-stdin --pretty=none --body POST "$URL/exam" a==b
+#=> {"args":{"a":"b"},"form":{},"files":{}}
 
-# With -d, as the notes do it: form. The file itself is never sent (erratum 27).
+# With -d, as in the notes: form. A file's name arrives, not the file (erratum 27).
 curl -s "$URL/exam?a=b" -d model_type=qrcode -d img_file=qrcode.png
 #=> {"args":{"a":"b"},"form":{"model_type":"qrcode","img_file":"qrcode.png"},"files":{}}
+http --ignore-stdin --pretty=none --body --form "$URL/exam?a=b" model_type=qrcode img_file=qrcode.png
+#=> {"args":{"a":"b"},"form":{"model_type":"qrcode","img_file":"qrcode.png"},"files":{}}
 
-# With -F and "@": the text is in form, the file in files.
+# The same two names with -F and "@": the text in form, the file in files.
 curl -s "$URL/exam?a=b" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
 #=> {"args":{"a":"b"},"form":{"model_type":"qrcode"},"files":{"img_file":{"filename":"qrcode.png","bytes":5445}}}
-
 http --ignore-stdin --pretty=none --body --form "$URL/exam?a=b" model_type=qrcode img_file@"$PICTURES/qrcode.png"
 #=> {"args":{"a":"b"},"form":{"model_type":"qrcode"},"files":{"img_file":{"filename":"qrcode.png","bytes":5445}}}
 
-# QR codes: the label is the text of the code, the box is [x, y, width, height].
+# QR codes: the label is the text of a code, the box its [x, y, width, height].
 curl -s "$URL/inference" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
 #=> {"model_type":"qrcode","results":[{"filename":"qrcode.png","width":480,"height":240,"detections":[{"label":"안녕하세요","score":1.0,"box":[276,36,168,168]},{"label":"Hello Flask","score":1.0,"box":[36,36,168,168]}]}]}
+http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=qrcode img_file@"$PICTURES/qrcode.png"
+#=> {"model_type":"qrcode","results":[{"filename":"qrcode.png","width":480,"height":240,"detections":[{"label":"안녕하세요","score":1.0,"box":[276,36,168,168]},{"label":"Hello Flask","score":1.0,"box":[36,36,168,168]}]}]}
 
-# The same with PUT, and laid out by HTTPie (it sorts the keys).
-http --ignore-stdin --pretty=format --body --form PUT "$URL/inference" model_type=qrcode img_file@"$PICTURES/qrcode.png"
-#=> {
-#=>     "model_type": "qrcode",
-#=>     "results": [
-#=>         {
-#=>             "detections": [
-#=> ...
-#=> }
-
-# The call of the notes, corrected: the network looks for strawberries.
+# Strawberries: the call of the notes, corrected.
 curl -s -X POST "$URL/inference" -F model_type=strawberry -F "img_file=@$PHOTO"
 #=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[...]}]}
+http --ignore-stdin --pretty=none --body --form POST "$URL/inference" model_type=strawberry img_file@"$PHOTO"
+#=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[...]}]}
 
-# Several pictures: one result for each, in the order of the upload.
-curl -s "$URL/inference" -F model_type=strawberry -F "img_file=@$PICTURES/qrcode.png" -F "img_file=@$PHOTO"
-#=> {"model_type":"strawberry","results":[{"filename":"qrcode.png","width":480,"height":240,"detections":[]},{"filename":"strawberries.jpg",...}]}
+# PUT works the same. Several pictures: one result each, in the order of the upload.
+curl -s -X PUT "$URL/inference" -F model_type=strawberry -F "img_file=@$PICTURES/qrcode.png" -F "img_file=@$PHOTO"
+#=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
+http --ignore-stdin --pretty=none --body --form PUT "$URL/inference" model_type=strawberry img_file@"$PICTURES/qrcode.png" img_file@"$PHOTO"
+#=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
 
-# One picture, answered as a picture: open answer.jpg.
+# One picture answered as a picture: open answer.jpg.
 curl -s -o answer.jpg -w '%{http_code} %{content_type}\n' "$URL/inference?draw=1" -F model_type=strawberry -F "img_file=@$PHOTO"
 #=> 200 image/jpeg
+http --ignore-stdin --pretty=none --headers --form "$URL/inference?draw=1" model_type=strawberry img_file@"$PHOTO"
+#=> HTTP/1.1 200 OK
+#=> ...
+#=> Content-Type: image/jpeg
+#=> ...
 
-# A page for people who prefer a browser.
+# A page for those who prefer a browser.
 curl -s -o /dev/null -w '%{http_code} %{content_type}\n' "$URL/"
 #=> 200 text/html; charset=utf-8
+http --ignore-stdin --pretty=none --headers "$URL/"
+#=> HTTP/1.1 200 OK
+#=> ...
 
-# Wrong: an unknown model, no picture, a file that is no picture ...
+# A model that does not exist.
 curl -s -w '\n%{http_code}\n' "$URL/inference" -F model_type=banana -F "img_file=@$PHOTO"
 #=> {"error": "model_type: 'banana' is not one of strawberry, qrcode"}
 #=> 400
+http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=banana img_file@"$PHOTO"
+#=> {"error": "model_type: 'banana' is not one of strawberry, qrcode"}
 
-curl -s -w '\n%{http_code}\n' "$URL/inference" -d model_type=strawberry -d img_file=file_path
+# The call of the notes as it stands: no file arrives.
+curl -s -w '\n%{http_code}\n' -X POST "$URL/inference" -d "model_type=strawberry" -d "img_file=file_path"
 #=> {"error": "img_file: 0 pictures, allowed are 1 to 10"}
 #=> 400
+http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=strawberry img_file=file_path
+#=> {"error": "img_file: 0 pictures, allowed are 1 to 10"}
 
+# A file that is no picture: this script.
 curl -s -w '\n%{http_code}\n' "$URL/inference" -F model_type=strawberry -F "img_file=@$0"
 #=> {"error": "img_file: '08_inference.sh' is no readable JPEG or PNG of at most 25 megapixels"}
 #=> 400
+http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=strawberry img_file@"$0"
+#=> {"error": "img_file: '08_inference.sh' is no readable JPEG or PNG of at most 25 megapixels"}
 
-# ... and a method that the route does not have.
+# A method that the route does not have.
+curl -s -w '\n%{http_code}\n' -X DELETE "$URL/inference"
+#=> {"error": "The method is not allowed for the requested URL."}
+#=> 405
 http --ignore-stdin --pretty=none --print=hb DELETE "$URL/inference"
 #=> HTTP/1.1 405 METHOD NOT ALLOWED
 #=> ...

@@ -50,8 +50,8 @@ if [ "$(cat .venv/ready 2>/dev/null)" != "$wanted" ]; then
     echo "Setting up .venv: a minute or two, this once."
     # A .venv that this script made, or half made, is made anew. Yours is kept.
     if [ -f .venv/ready ] || [ -f .venv/half-made ] || [ ! -d .venv ]; then
-        rm -rf .venv && mkdir .venv && : >.venv/half-made &&
-            "$python" -m venv .venv || stop "could not make .venv, see above."
+        rm -rf .venv && mkdir .venv && : >.venv/half-made || exit 1
+        "$python" -m venv .venv || stop "could not make .venv, see above."
     fi
     bin=.venv/bin
     [ -d $bin ] || bin=.venv/Scripts
@@ -61,9 +61,9 @@ if [ "$(cat .venv/ready 2>/dev/null)" != "$wanted" ]; then
         grep -q 'ImportError: lib.*\.so' "$log" || stop "$(tail -n 1 "$log")"
         echo "OpenCV finds no $(sed -n 's/^ImportError: \([^:]*\).*/\1/p' "$log")" \
             "here: taking opencv-python-headless, the same without windows."
-        "$bin/python" -m pip uninstall --quiet --yes opencv-python &&
-            "$bin/python" -m pip install --quiet --retries 2 \
-                "$(sed -n 's/^opencv-python/&-headless/p' requirements.txt)" ||
+        "$bin/python" -m pip uninstall --quiet --yes opencv-python || exit 1
+        "$bin/python" -m pip install --quiet --retries 2 \
+            "$(sed -n 's/^opencv-python/&-headless/p' requirements.txt)" ||
             stop "could not install the packages, see above. No network? Run this again."
         "$bin/python" -c 'import cv2' 2>"$log" || stop "$(tail -n 1 "$log")"
     fi
@@ -92,8 +92,8 @@ play() {
     tries=0
     until grep -q 'Running on' "$log"; do
         tries=$((tries + 1))
-        kill -0 "$lesson_pid" 2>/dev/null && [ $tries -le 600 ] ||
-            fail "$lesson.py did not start"
+        kill -0 "$lesson_pid" 2>/dev/null || fail "$lesson.py did not start"
+        [ $tries -le 600 ] || fail "$lesson.py did not start within a minute"
         sleep 0.1
     done
     # A lesson that hangs is stopped, so that its script comes to an end.
@@ -104,8 +104,8 @@ play() {
     kill "$watch_pid" 2>/dev/null
     wait "$watch_pid" 2>/dev/null
     watch_pid=''
-    kill -0 "$lesson_pid" 2>/dev/null &&
-        curl -s -o /dev/null --max-time 10 "http://127.0.0.1:$port/" ||
+    kill -0 "$lesson_pid" 2>/dev/null || fail "$lesson.py stopped answering"
+    curl -s -o /dev/null --max-time 10 "http://127.0.0.1:$port/" ||
         fail "$lesson.py stopped answering"
     kill "$lesson_pid"
     wait "$lesson_pid" 2>/dev/null
