@@ -35,9 +35,9 @@ if __name__ == "__main__":
         # A number, 5000 if you leave it out; the notes write a string (erratum 7).
         # A URL without a port means 80 for http, 443 for https (erratum 8).
         port=8080,
-        # True shows your source, and a Python console behind a PIN, to whoever
-        # causes an error: never on a network (erratum 10). The default follows
-        # the environment variable FLASK_DEBUG.
+        # True shows your source to whoever causes an error, and a Python console
+        # behind a PIN to whoever also sends "Host: localhost": never on a network
+        # (erratum 10). The default follows the environment variable FLASK_DEBUG.
         debug=False,
     )
 

@@ -5,66 +5,53 @@ Calls  scripts/08_inference.sh
 Notes  request > files, from, e.g.
 """
 # /// script
-# dependencies = ["flask>=3.1,<4", "numpy>=2.2,<3", "opencv-python>=5.0,<6"]
+# dependencies = ["flask>=3.1,<4", "numpy>=2.3,<3", "opencv-python>=5.0,<6"]
 # ///
 
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from threading import local
 
-# OpenCV reads this limit once, while it is loaded: so before the import.
-os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = "25000000"
+os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = "25000000"  # read once, while cv2 loads
 
 import cv2
 import numpy as np
 from flask import Flask, abort, jsonify, request
 from werkzeug.exceptions import HTTPException  # comes with Flask
 
-app = Flask(__name__)  # Erratum 30: the notes leave out this line and four imports.
+app = Flask(__name__)  # Erratum 30: the notes leave out this line and three imports.
 app.json.ensure_ascii = app.json.sort_keys = False
-# What one request may bring; beyond it Werkzeug raises a 413.
-app.config.update(MAX_CONTENT_LENGTH=16 * 1000 * 1000, MAX_FORM_PARTS=20)
-# Two threads do all the work on pictures, first come, first served: a crowd has to
-# wait, but cannot fill the memory. OpenCV's own threads would only disturb them.
-workers = ThreadPoolExecutor(2)
-cv2.setNumThreads(1)
+app.config.update(MAX_CONTENT_LENGTH=16_000_000, MAX_FORM_PARTS=20)  # beyond: 413
+# One thread does all the work on pictures, first come, first served: a crowd has to
+# wait but cannot fill the memory, and a net must not be used by two at once.
+worker = ThreadPoolExecutor(1)
+cv2.setNumThreads(1)  # more would cost more time in sum; for more cores: gunicorn
 
 
 # 1. From the client's bytes to a picture: an array (height, width, 3) of uint8,
 # blue first. Erratum 25: a name in request.files holds one file, not a list.
 def read_picture(file):
     data = file.read()
-    # In a JPEG every FF DA is one more pass over the whole picture. A photo has 1 to
-    # 10; a small file with 1000 would keep a core busy for half a minute.
+    # Each FF DA in a JPEG is one more pass over the picture: 1000 take half a minute.
     jpeg = data.startswith(b"\xff\xd8\xff") and data.count(b"\xff\xda") <= 50
+    # A PNG is a list of chunks, each with its length in front, and OpenCV believes the
+    # length: 41 bytes can make it ask for 4 GB. So all of them must fit, to the last.
+    at = 8
+    while data[at + 4 : at + 8] not in (b"IEND", b""):
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    png = data[:8] + data[at : at + 12] == b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\xaeB`\x82"
     try:
-        # Erratum 26: np.fromstring is gone for bytes, and a pixel is no int8.
-        pixels = np.frombuffer(data, np.uint8)
-        img = cv2.imdecode(pixels, cv2.IMREAD_COLOR) if jpeg or sane_png(data) else None
+        pixels = np.frombuffer(data, np.uint8)  # Erratum 26: not fromstring, not int8.
+        img = cv2.imdecode(pixels, cv2.IMREAD_COLOR) if jpeg or png else None
     except cv2.error:  # Erratum 28: too many pixels raise, a damaged file gives None.
         img = None
     if img is None:  # Erratum 29: name the file, do not print what is in it.
-        why = "is no readable JPEG or PNG of at most 25 megapixels"
-        abort(400, f"img_file: {file.filename[:100]!r} {why}")
+        abort(400, f"img_file: {file.filename[:99]!r} is no JPEG or PNG up to 25 Mpx")
     return img
 
 
-# A PNG is a list of chunks, each with its length in front, and OpenCV believes the
-# length: 41 bytes can make it ask for 4 GB. So every chunk must fit into the file.
-def sane_png(data):
-    at = 8 if data.startswith(b"\x89PNG\r\n\x1a\n") else len(data)
-    while at + 12 <= len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : at + 8] == b"IEND":
-            return length == 0
-        at += 12 + length
-    return False
-
-
-# 2. From a picture to detections. A box is [x, y, width, height], cut to the picture
-# and made of whole Python numbers: NumPy's are not JSON.
+# 2. From a picture to detections. A box is [x, y, width, height] in whole pixels of
+# the picture; int and float, since NumPy's numbers are not JSON.
 def detection(img, label, score, box):
     size = np.array(img.shape[1::-1])
     low = np.clip(np.round(box[:2]), 0, size - 1)
@@ -80,9 +67,9 @@ def resized(img, longer_side):
 
 
 # OpenCV's own detector. A picture full of tiny code-like squares would cost it
-# minutes, so it looks for codes from about a seventh of the longer side on.
+# minutes, so it looks for codes from about an eighth of the longer side on.
 def find_qrcodes(img):
-    small, scale = resized(img, min(1024, max(img.shape[:2])))
+    small, scale = resized(img, min(800, max(img.shape[:2])))
     detector = cv2.QRCodeDetectorAruco()
     settings = detector.getArucoParameters()
     settings.minMarkerPerimeterRate = 0.15
@@ -92,28 +79,24 @@ def find_qrcodes(img):
     return [detection(img, t, 1, cv2.boundingRect(c / scale)) for t, c in codes if t]
 
 
-# A small network: for every fourth pixel it answers a score and how far away the four
-# sides of the berry are. A net is not thread-safe, so each worker makes its own.
-NETWORK = np.fromfile(Path(__file__).parent / "models/strawberry.onnx", np.uint8)
+# A small network: for every fourth pixel a score and the ways to the berry's sides.
+MODEL = np.fromfile(f"{app.root_path}/models/strawberry.onnx", np.uint8)
+NET = cv2.dnn.readNetFromONNX(MODEL)
 THRESHOLD = 0.4  # precision and recall at this score: models/README.md
-mine = local()
 
 
 def find_strawberries(img):
-    if not hasattr(mine, "net"):
-        mine.net = cv2.dnn.readNetFromONNX(NETWORK)
     small, scale = resized(img, 256)
     square = np.full((256, 256, 3), 114, np.uint8)
     square[: small.shape[0], : small.shape[1]] = small
-    mine.net.setInput(cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True))
-    score, *sides = mine.net.forward()[0]
+    NET.setInput(cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True))
+    score, *sides = NET.forward()[0]
     # The middle of a berry is where no neighbour scores higher.
     peaks = (score >= THRESHOLD) & (score == cv2.dilate(score, np.ones((3, 3))))
     (y, x), scores = np.nonzero(peaks), score[peaks]
     left, top, right, bottom = (side[peaks] for side in sides)
     boxes = np.stack([x * 4 + 2 - left, y * 4 + 2 - top, left + right, top + bottom], 1)
-    # Of several boxes on one berry, the one with the highest score stays.
-    best = cv2.dnn.NMSBoxes(boxes, scores, THRESHOLD, 0.5)
+    best = cv2.dnn.NMSBoxes(boxes, scores, THRESHOLD, 0.5)  # one box for each berry
     return [detection(img, "strawberry", scores[i], boxes[i] / scale) for i in best]
 
 
@@ -137,8 +120,8 @@ def work(file, model_type, draw):
     return cv2.imencode(".jpg", img)[1].tobytes()
 
 
-# 3. The web side. Erratum 33: args is the query string of the URL, form holds the
-# fields of the body, files the files of the body.
+# 3. What a client sends (erratum 32). Erratum 33: args is from the URL, form and
+# files are from the body.
 @app.post("/exam")
 def exam():
     names = request.files.items()
@@ -158,9 +141,8 @@ def api_inference():
     most = 1 if draw == "1" else 10
     if not 1 <= len(files) <= most:
         abort(400, f"img_file: {len(files)} pictures, allowed are 1 to {most}")
-    # One after the other, so that ten large pictures are never in memory at once.
-    # Erratum 31: every result is kept, not the last one alone.
-    answers = [workers.submit(work, f, model_type, draw == "1").result() for f in files]
+    # One after the other; erratum 31: every result is kept, not the last one alone.
+    answers = [worker.submit(work, f, model_type, draw == "1").result() for f in files]
     if draw == "1":
         return app.response_class(answers[0], status=200, mimetype="image/jpeg")
     return jsonify(model_type=model_type, results=answers)
@@ -179,15 +161,21 @@ def json_error(error):
 
 @app.get("/")
 def page():
-    options = "".join(f"<option>{model_type}" for model_type in MODELS)
     return f"""<!doctype html><title>Lesson 8</title><h1>What is in the picture?</h1>
 <form method="post" enctype="multipart/form-data" action="/inference">
 <p><label>Pictures <input type="file" name="img_file" multiple required></label>
-<p><label>Model <select name="model_type">{options}</select></label>
-<p><button>Answer as JSON</button>
-<button formaction="/inference?draw=1">Answer as picture</button></form>"""
+<p><label>Model <select name="model_type">{"<option>".join(["", *MODELS])}</select></label>
+<p><button>JSON</button> <button formaction="/inference?draw=1">Picture</button></form>"""
 
 
 if __name__ == "__main__":
     socket.setdefaulttimeout(30)  # who is silent for half a minute is hung up on
     app.run(host="127.0.0.1", port=4958, debug=False)
+
+# Try it: replace
+#     "qrcode": find_qrcodes}
+# with
+#     "qrcode": find_qrcodes, "blind": lambda img: []}
+# and there is a third model, which sees nothing. The page lists it, too.
+#     curl -s http://127.0.0.1:4958/inference -d model_type=banana
+#     #=> {"error": "model_type: 'banana' is not one of strawberry, qrcode, blind"}

@@ -11,8 +11,8 @@ http --ignore-stdin --pretty=none --body "$URL/test/foo"
 #=> {"username": "foo", "foo": "foo", "bar": 10000}
 
 # jsonify: the same type, fewer spaces, a newline at the end. The second call is
-# that of the notes; without --ignore-stdin it would hang in a script, or become
-# a POST (erratum 21).
+# that of the notes; without --ignore-stdin it would wait in a script for input or
+# send what it finds there, and without GET become a POST (erratum 21).
 curl -s -w '%{http_code} %{content_type}\n' "$URL/json_test"
 #=> {"one":1,"two":2,"tmp":10000}
 #=> 200 application/json

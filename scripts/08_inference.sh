@@ -74,10 +74,10 @@ http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=stra
 
 # A file that is no picture: this script.
 curl -s -w '\n%{http_code}\n' "$URL/inference" -F model_type=strawberry -F "img_file=@$0"
-#=> {"error": "img_file: '08_inference.sh' is no readable JPEG or PNG of at most 25 megapixels"}
+#=> {"error": "img_file: '08_inference.sh' is no JPEG or PNG up to 25 Mpx"}
 #=> 400
 http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=strawberry img_file@"$0"
-#=> {"error": "img_file: '08_inference.sh' is no readable JPEG or PNG of at most 25 megapixels"}
+#=> {"error": "img_file: '08_inference.sh' is no JPEG or PNG up to 25 Mpx"}
 
 # A method that the route does not have.
 curl -s -w '\n%{http_code}\n' -X DELETE "$URL/inference"

@@ -107,6 +107,7 @@ def imported(name):
     """The lesson's module, imported and not started."""
     spec = spec_from_file_location(f"lesson_{name}", ROOT / f"{name}.py")
     module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # where Flask looks for the lesson's folder
     spec.loader.exec_module(module)
     return module
 

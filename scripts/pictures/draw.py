@@ -6,7 +6,7 @@ Writes qrcode.png (two codes) and strawberries.jpg (three berries on a plate), t
 same on every run: the pictures in the repository are what it wrote.
 """
 # /// script
-# dependencies = ["numpy>=2.2,<3", "opencv-python>=5.0,<6"]
+# dependencies = ["numpy>=2.3,<3", "opencv-python>=5.0,<6"]
 # ///
 
 import sys
