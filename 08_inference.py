@@ -120,8 +120,7 @@ def work(file, model_type, draw):
     return cv2.imencode(".jpg", img)[1].tobytes()
 
 
-# 3. What a client sends (erratum 32). Erratum 33: args is from the URL, form and
-# files are from the body.
+# 3. The request (erratum 32): args in the URL, form and files in the body (erratum 33).
 @app.post("/exam")
 def exam():
     names = request.files.items()
