@@ -175,6 +175,6 @@ if __name__ == "__main__":
 #     "qrcode": find_qrcodes}
 # with
 #     "qrcode": find_qrcodes, "blind": lambda img: []}
-# and there is a third model, which sees nothing. The page lists it, too.
+# and there is a third model, which sees nothing: the answer names it, too.
 #     curl -s http://127.0.0.1:4958/inference -d model_type=banana
 #     #=> {"error": "model_type: 'banana' is not one of strawberry, qrcode, blind"}

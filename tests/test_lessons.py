@@ -9,6 +9,7 @@ import threading
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import requests
 from collection import (
@@ -182,3 +183,18 @@ def test_log_files_never_exceed_2000_bytes(tmp_path):
 def test_versions_are_todays():
     """The lessons speak of Flask 3.1's behaviour: nothing older is installed."""
     assert importlib.metadata.version("flask") >= "3.1"
+
+
+def test_the_readmes_model_for_lesson_8():
+    """What README.md shows under "Adding a model" works as it stands there."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(def find_bright.+?)```", readme, re.DOTALL)
+    module = imported("08_inference")
+    exec(code, vars(module))
+    picture = np.zeros((30, 60, 3), np.uint8)
+    assert module.inference(picture, "bright") == []
+    picture[20, 40] = 255
+    (found,) = module.inference(picture, "bright")
+    assert found["label"] == "bright"
+    assert found["box"] == [35, 15, 11, 11]
+    assert "<option>bright" in module.app.test_client().get("/").text

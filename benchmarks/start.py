@@ -1,0 +1,67 @@
+"""How long a lesson takes from `python` to its first answer, against a bare app.
+
+Run    python benchmarks/start.py [ROUNDS]
+
+Starts 01_hello.py and a Flask app of the same length with no comments in turn, so
+that whatever else the machine does hits both alike, and prints the median of each
+and their ratio. Needs port 8080.
+"""
+# /// script
+# dependencies = ["flask>=3.1,<4"]
+# ///
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+URL = "http://127.0.0.1:8080/hello"
+BARE = """from flask import Flask
+app = Flask(__name__)
+@app.route("/hello")
+def hello():
+    return "<h1>Hello World!</h1>"
+if __name__ == "__main__":
+    app.run(port=8080)
+"""
+
+
+def seconds_to_first_answer(file):
+    """Start `file`, ask until it answers, stop it; the seconds until the answer."""
+    begin = time.perf_counter()
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen([sys.executable, file], stdout=quiet, stderr=quiet)
+    try:
+        while server.poll() is None:
+            try:
+                with urllib.request.urlopen(URL, timeout=5) as answer:
+                    answer.read()
+                    return time.perf_counter() - begin
+            except OSError:
+                time.sleep(0.002)
+        raise SystemExit(f"{file} did not start: is port 8080 in use?")
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def main(rounds):
+    lesson = Path(__file__).parent.parent / "01_hello.py"
+    with tempfile.TemporaryDirectory() as folder:
+        bare = Path(folder) / "bare.py"
+        bare.write_text(BARE, encoding="utf-8")
+        times = {lesson: [], bare: []}
+        for _ in range(rounds):
+            for file, seconds in times.items():
+                seconds.append(seconds_to_first_answer(file))
+    for file, seconds in times.items():
+        print(f"{file.name:12} {statistics.median(seconds):.3f} s")
+    ratio = statistics.median(times[lesson]) / statistics.median(times[bare])
+    print(f"ratio        {ratio:.2f} ({rounds} rounds)")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
