@@ -115,8 +115,9 @@ def work(file, model_type, draw):
         return {"filename": file.filename, **size, "detections": found}
     thick, pink = max(2, max(img.shape) // 300), (255, 0, 255)
     for one in found:
+        above = one["box"][0], max(one["box"][1] - 2 * thick, 8 * thick)
         cv2.rectangle(img, one["box"], pink, thick)
-        cv2.putText(img, one["label"], one["box"][:2], 0, thick / 3, pink, thick)
+        cv2.putText(img, one["label"], above, 0, thick / 3, pink, thick)
     return cv2.imencode(".jpg", img)[1].tobytes()
 
 
@@ -137,9 +138,8 @@ def api_inference():
     if draw not in ("0", "1"):
         abort(400, f"draw: {draw!r} is not one of 0, 1")
     files = [file for file in request.files.getlist("img_file") if file.filename]
-    most = 1 if draw == "1" else 10
-    if not 1 <= len(files) <= most:
-        abort(400, f"img_file: {len(files)} pictures, allowed are 1 to {most}")
+    if not 1 <= len(files) <= (10 if draw == "0" else 1):
+        abort(400, f"img_file: {len(files)} files, allowed are 1 to 10, 1 with draw=1")
     # One after the other; erratum 31: every result is kept, not the last one alone.
     answers = [worker.submit(work, f, model_type, draw == "1").result() for f in files]
     if draw == "1":
@@ -164,7 +164,7 @@ def page():
 <form method="post" enctype="multipart/form-data" action="/inference">
 <p><label>Pictures <input type="file" name="img_file" multiple required></label>
 <p><label>Model <select name="model_type">{"<option>".join(["", *MODELS])}</select></label>
-<p><button>JSON</button> <button formaction="/inference?draw=1">Picture</button></form>"""
+<p>Answer as <button>JSON</button> <button formaction="/inference?draw=1">Picture</button></form>"""
 
 
 if __name__ == "__main__":

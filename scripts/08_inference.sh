@@ -67,10 +67,10 @@ http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=bana
 
 # The call of the notes as it stands: no file arrives.
 curl -s -w '\n%{http_code}\n' -X POST "$URL/inference" -d "model_type=strawberry" -d "img_file=file_path"
-#=> {"error": "img_file: 0 pictures, allowed are 1 to 10"}
+#=> {"error": "img_file: 0 files, allowed are 1 to 10, 1 with draw=1"}
 #=> 400
 http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=strawberry img_file=file_path
-#=> {"error": "img_file: 0 pictures, allowed are 1 to 10"}
+#=> {"error": "img_file: 0 files, allowed are 1 to 10, 1 with draw=1"}
 
 # A file that is no picture: this script.
 curl -s -w '\n%{http_code}\n' "$URL/inference" -F model_type=strawberry -F "img_file=@$0"

@@ -230,10 +230,10 @@ ALLOWED = "is not one of strawberry, qrcode"
         ({"model_type": "banana"}, 1, "", f"model_type: 'banana' {ALLOWED}"),
         ({"model_type": "STRAWBERRY"}, 1, "", f"model_type: 'STRAWBERRY' {ALLOWED}"),
         ({"model_type": "b" * 999}, 1, "", f"model_type: '{'b' * 40}' {ALLOWED}"),
-        ({}, 0, "", "img_file: 0 pictures, allowed are 1 to 10"),
-        ({}, 11, "", "img_file: 11 pictures, allowed are 1 to 10"),
-        ({}, 2, "?draw=1", "img_file: 2 pictures, allowed are 1 to 1"),
-        ({}, 0, "?draw=1", "img_file: 0 pictures, allowed are 1 to 1"),
+        ({}, 0, "", "img_file: 0 files, allowed are 1 to 10, 1 with draw=1"),
+        ({}, 11, "", "img_file: 11 files, allowed are 1 to 10, 1 with draw=1"),
+        ({}, 2, "?draw=1", "img_file: 2 files, allowed are 1 to 10, 1 with draw=1"),
+        ({}, 0, "?draw=1", "img_file: 0 files, allowed are 1 to 10, 1 with draw=1"),
         ({}, 1, "?draw=yes", "draw: 'yes' is not one of 0, 1"),
         ({}, 1, "?draw=", "draw: '' is not one of 0, 1"),
     ],
@@ -251,7 +251,7 @@ def test_no_multipart_at_all(server):
 
 def test_an_empty_file_input_of_a_browser(server):
     answer = post(server, [("", b"")])
-    refused(answer, 400, "img_file: 0 pictures, allowed are 1 to 10")
+    refused(answer, 400, "img_file: 0 files, allowed are 1 to 10, 1 with draw=1")
 
 
 def test_one_bad_file_refuses_the_request(server):
