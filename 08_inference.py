@@ -10,6 +10,7 @@ Notes  request > files, from, e.g.
 
 import os
 import socket
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = "25000000"  # read once, while cv2 loads
@@ -17,13 +18,14 @@ os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = "25000000"  # read once, while cv2 lo
 import cv2
 import numpy as np
 from flask import Flask, abort, jsonify, request
-from werkzeug.exceptions import HTTPException  # comes with Flask
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 app = Flask(__name__)  # Erratum 30: the notes leave out this line and three imports.
 app.json.ensure_ascii = app.json.sort_keys = False
 app.config.update(MAX_CONTENT_LENGTH=16_000_000, MAX_FORM_PARTS=20)  # beyond: 413
-# One thread does all the work on pictures, first come, first served: a crowd has to
-# wait but cannot fill the memory, and a net must not be used by two at once.
+RequestEntityTooLarge.description = "request: over 16 MB, 20 parts or 500 kB of text"
+# One thread for all pictures: a crowd waits its turn and cannot fill the memory, and a
+# net must not be used by two at once.
 worker = ThreadPoolExecutor(1)
 cv2.setNumThreads(1)  # more would cost more time in sum; for more cores: gunicorn
 
@@ -34,29 +36,32 @@ def read_picture(file):
     data = file.read()
     # Each FF DA in a JPEG is one more pass over the picture: 1000 take half a minute.
     jpeg = data.startswith(b"\xff\xd8\xff") and data.count(b"\xff\xda") <= 50
-    # A PNG is a list of chunks, each with its length in front, and OpenCV believes the
-    # length: 41 bytes can make it ask for 4 GB. So all of them must fit, to the last.
-    at = 8
-    while data[at + 4 : at + 8] not in (b"IEND", b""):
-        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    # A PNG is a list of chunks with their lengths, which OpenCV believes: 41 bytes can
+    # ask for 4 GB. And 16 MB can unpack to 16 GB, where 25 Mpx need 100 MB.
+    at, chunks, unpack = 8, [], zlib.decompressobj()
+    while data[at + 4 : at + 8] not in (b"IEND", b"") and len(chunks) < 5000:
+        start, at = at, at + 12 + int.from_bytes(data[at : at + 4], "big")
+        chunks.append(data[start + 4 : at - 4])
     png = data[:8] + data[at : at + 12] == b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\xaeB`\x82"
+    packed = b"".join(chunk[4:] for chunk in chunks if chunk.startswith(b"IDAT"))
     try:
+        unpack.decompress(packed, 101_000_000)
+        fits = jpeg or (png and not unpack.unconsumed_tail)
         pixels = np.frombuffer(data, np.uint8)  # Erratum 26: not fromstring, not int8.
-        img = cv2.imdecode(pixels, cv2.IMREAD_COLOR) if jpeg or png else None
-    except cv2.error:  # Erratum 28: too many pixels raise, a damaged file gives None.
+        img = cv2.imdecode(pixels, cv2.IMREAD_COLOR) if fits else None
+    except (cv2.error, zlib.error):  # Erratum 28: too many pixels raise, others do not.
         img = None
     if img is None:  # Erratum 29: name the file, do not print what is in it.
         abort(400, f"img_file: {file.filename[:99]!r} is no JPEG or PNG up to 25 Mpx")
     return img
 
 
-# 2. From a picture to detections. A box is [x, y, width, height] in whole pixels of
-# the picture; int and float, since NumPy's numbers are not JSON.
+# 2. From a picture to detections, with boxes [x, y, width, height] in whole pixels.
 def detection(img, label, score, box):
     size = np.array(img.shape[1::-1])
     low = np.clip(np.round(box[:2]), 0, size - 1)
     high = np.clip(np.round(np.add(box[:2], box[2:])), low + 1, size)
-    box = [int(number) for number in (*low, *(high - low))]
+    box = [int(n) for n in (*low, *(high - low))]  # NumPy's numbers are not JSON
     return {"label": label, "score": round(float(score), 3), "box": box}
 
 
@@ -66,8 +71,7 @@ def resized(img, longer_side):
     return cv2.resize(img, (width, height), interpolation=cv2.INTER_AREA), scale
 
 
-# OpenCV's own detector. A picture full of tiny code-like squares would cost it
-# minutes, so it looks for codes from about an eighth of the longer side on.
+# Codes from an eighth of the longer side on: thousands of tiny ones cost minutes.
 def find_qrcodes(img):
     small, scale = resized(img, min(800, max(img.shape[:2])))
     detector = cv2.QRCodeDetectorAruco()
@@ -150,12 +154,8 @@ def api_inference():
 # Every error is JSON: what abort() says above, and what Flask and Werkzeug raise.
 @app.errorhandler(HTTPException)
 def json_error(error):
-    if error.code == 413:
-        error.description = "request: over 16 MB, 20 parts or 500 kB of form fields"
-    response = error.get_response()  # has headers such as Allow
-    response.data = app.json.dumps({"error": error.description})
-    response.mimetype = "application/json"
-    return response
+    headers = error.get_headers()[1:]  # such as Allow; the first says that it is HTML
+    return jsonify(error=error.description), error.code, headers
 
 
 @app.get("/")
@@ -177,4 +177,4 @@ if __name__ == "__main__":
 #     "qrcode": find_qrcodes, "blind": lambda img: []}
 # and there is a third model, which sees nothing: the answer names it, too.
 #     curl -s http://127.0.0.1:4958/inference -d model_type=banana
-#     #=> {"error": "model_type: 'banana' is not one of strawberry, qrcode, blind"}
+#     #=> {"error":"model_type: 'banana' is not one of strawberry, qrcode, blind"}

@@ -59,31 +59,31 @@ http --ignore-stdin --pretty=none --headers "$URL/"
 #=> ...
 
 # A model that does not exist.
-curl -s -w '\n%{http_code}\n' "$URL/inference" -F model_type=banana -F "img_file=@$PHOTO"
-#=> {"error": "model_type: 'banana' is not one of strawberry, qrcode"}
+curl -s -w '%{http_code}\n' "$URL/inference" -F model_type=banana -F "img_file=@$PHOTO"
+#=> {"error":"model_type: 'banana' is not one of strawberry, qrcode"}
 #=> 400
 http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=banana img_file@"$PHOTO"
-#=> {"error": "model_type: 'banana' is not one of strawberry, qrcode"}
+#=> {"error":"model_type: 'banana' is not one of strawberry, qrcode"}
 
 # The call of the notes as it stands: no file arrives.
-curl -s -w '\n%{http_code}\n' -X POST "$URL/inference" -d "model_type=strawberry" -d "img_file=file_path"
-#=> {"error": "img_file: 0 files, allowed are 1 to 10, 1 with draw=1"}
+curl -s -w '%{http_code}\n' -X POST "$URL/inference" -d "model_type=strawberry" -d "img_file=file_path"
+#=> {"error":"img_file: 0 files, allowed are 1 to 10, 1 with draw=1"}
 #=> 400
 http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=strawberry img_file=file_path
-#=> {"error": "img_file: 0 files, allowed are 1 to 10, 1 with draw=1"}
+#=> {"error":"img_file: 0 files, allowed are 1 to 10, 1 with draw=1"}
 
 # A file that is no picture: this script.
-curl -s -w '\n%{http_code}\n' "$URL/inference" -F model_type=strawberry -F "img_file=@$0"
-#=> {"error": "img_file: '08_inference.sh' is no JPEG or PNG up to 25 Mpx"}
+curl -s -w '%{http_code}\n' "$URL/inference" -F model_type=strawberry -F "img_file=@$0"
+#=> {"error":"img_file: '08_inference.sh' is no JPEG or PNG up to 25 Mpx"}
 #=> 400
 http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=strawberry img_file@"$0"
-#=> {"error": "img_file: '08_inference.sh' is no JPEG or PNG up to 25 Mpx"}
+#=> {"error":"img_file: '08_inference.sh' is no JPEG or PNG up to 25 Mpx"}
 
 # A method that the route does not have.
-curl -s -w '\n%{http_code}\n' -X DELETE "$URL/inference"
-#=> {"error": "The method is not allowed for the requested URL."}
+curl -s -w '%{http_code}\n' -X DELETE "$URL/inference"
+#=> {"error":"The method is not allowed for the requested URL."}
 #=> 405
 http --ignore-stdin --pretty=none --print=hb DELETE "$URL/inference"
 #=> HTTP/1.1 405 METHOD NOT ALLOWED
 #=> ...
-#=> {"error": "The method is not allowed for the requested URL."}
+#=> {"error":"The method is not allowed for the requested URL."}

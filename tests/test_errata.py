@@ -36,10 +36,17 @@ from collection import (
 )
 from collection import lesson as start_lesson
 from flask import Flask, jsonify, request
-from test_readme import HEADINGS, README, code_in, links_in, notes_section, table
+from test_readme import (
+    ERRATA,
+    HEADINGS,
+    README,
+    code_in,
+    links_in,
+    notes_section,
+    table,
+)
 from werkzeug.serving import run_simple
 
-SECTION = "Where the lessons differ from the notes"
 MARKS = {"**STOPS**", "*unsafe*", "misleads"}
 PROVEN = {}
 NOT_RUN = {32: "a sentence about the direction of a request, no code to run"}
@@ -57,7 +64,7 @@ def erratum(number):
 
 def rows():
     """The table: number -> its cells, in the order of the README."""
-    cells = table(README, SECTION)
+    cells = table(README, ERRATA)
     return {int(row[0]): row[1:] for row in cells}
 
 
@@ -70,7 +77,7 @@ def error_of(number):
 
 
 def test_every_row_is_proven_or_says_why_not():
-    assert len(table(README, SECTION)) == len(rows()), "a number is there twice"
+    assert len(table(README, ERRATA)) == len(rows()), "a number is there twice"
     assert sorted(rows()) == list(range(1, 34))
     assert set(PROVEN) | set(NOT_RUN) == set(rows())
     assert not set(PROVEN) & set(NOT_RUN)
@@ -585,32 +592,35 @@ def test_httpie_reads_standard_input(tmp_path):
     """The notes' call waits for its standard input while the lesson's is answered."""
     with start_lesson("06_jsonify", tmp_path) as server:
         url = f"{server.url}/json_test"
-        notes = subprocess.Popen(
+        ours = ["http", "--ignore-stdin", "--pretty=none", "--body", "GET", url]
+        with subprocess.Popen(
             ["http", "--body", "GET", url],
             env=ENVIRONMENT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-        )
-        try:
-            for count in (1, 2, 3):
-                ours = ["http", "--ignore-stdin", "--pretty=none", "--body", "GET", url]
-                read, write = os.pipe()  # open, and nothing comes
-                done = subprocess.run(
-                    ours, env=ENVIRONMENT, stdin=read, capture_output=True, timeout=60
-                )
-                os.close(read)
-                os.close(write)
-                assert done.stdout == b'{"one":1,"two":2,"tmp":10000}\n'
-                assert len(server.requests()) == count
-            assert notes.poll() is None, "the notes' call did not wait"
-            # Only the end of its standard input lets it go on.
-            answer, _ = notes.communicate(timeout=60)
-            assert b'"tmp": 10000' in answer or b'"tmp":10000' in answer
-            assert len(server.requests()) == 4
-        finally:
-            notes.kill()
-            notes.wait()
+        ) as notes:
+            try:
+                for count in (1, 2, 3):
+                    read, write = os.pipe()  # open, and nothing comes
+                    done = subprocess.run(
+                        ours,
+                        env=ENVIRONMENT,
+                        stdin=read,
+                        capture_output=True,
+                        timeout=60,
+                    )
+                    os.close(read)
+                    os.close(write)
+                    assert done.stdout == b'{"one":1,"two":2,"tmp":10000}\n'
+                    assert len(server.requests()) == count
+                assert notes.poll() is None, "the notes' call did not wait"
+                # Only the end of its standard input lets it go on.
+                answer, _ = notes.communicate(timeout=60)
+                assert b"10000" in answer
+                assert len(server.requests()) == 4
+            finally:
+                notes.kill()
         # Without the word GET and with an empty standard input: a POST.
         shell(f"http --body {url}")
         assert server.requests()[-1] == ("POST", "/json_test", 405)

@@ -34,6 +34,7 @@ HEADINGS = {
     "from": "08_inference",
     "e.g.": "08_inference",
 }
+ERRATA = "Where the lessons differ from the notes"
 # The notes belong to the readers: they lie beside this repository or nowhere.
 NOTES = ROOT.parent / "shared" / "notes.md"
 
@@ -71,7 +72,8 @@ def table(file, title):
 
 
 def code_in(text):
-    return re.findall(r"`([^`]+)`", text)
+    """The code in a text; where a line was wrapped inside of it, a space."""
+    return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text)]
 
 
 def links_in(text):
@@ -152,7 +154,24 @@ def test_every_lesson_has_its_row_in_order(file):
     rows = lesson_rows(file)
     assert list(rows) == NAMES
     for name, row in rows.items():
-        assert f"scripts/{name}.sh" in row or f"{name}.py" in links_in(row)
+        assert {f"{name}.py", f"scripts/{name}.sh"} <= set(links_in(row))
+
+
+@BOTH
+def test_one_sentence_per_lesson_in_the_order_of_the_notes(file):
+    """Who reads the notes from top to bottom meets every lesson and every heading."""
+    titles = [section.title for section in sections(README)]
+    section = sections(file)[titles.index("Reading along with the notes")]
+    said = {}
+    for item in re.findall(r"^- .*(?:\n  .*)*", "\n".join(section.prose), re.MULTILINE):
+        number = re.search(r"\d", item)[0]
+        assert number not in said
+        said[number] = re.findall(r'"([^"]+)"', item)
+    first = {}
+    for heading, name in HEADINGS.items():
+        assert heading in said[name[1]], f"{heading} is not with lesson {name[1]}"
+        first.setdefault(name[1], heading)
+    assert list(said) == list(first)
 
 
 # --- Each README by itself.
@@ -209,6 +228,16 @@ def test_same_prose():
             links_in(theirs)
         ), english.title
         assert figures_in(ours) == figures_in(theirs), english.title
+
+
+def test_same_marks():
+    """Each English mark of the errata has one Korean mark, in every row."""
+    english = next(one for one, _ in pairs() if one.title == ERRATA)
+    korean = sections(KOREAN)[sections(README).index(english)]
+    marks = {(one[1], two[1]) for one, two in zip(english.table, korean.table)}
+    assert (
+        len(marks) == len({one for one, _ in marks}) == len({two for _, two in marks})
+    )
 
 
 def test_same_tables():
