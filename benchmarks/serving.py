@@ -99,6 +99,15 @@ class Client:
                 return data
 
 
+def ask(port, request):
+    """Status and body, over a connection of its own."""
+    client = Client(port)
+    try:
+        return client.ask(request)
+    finally:
+        client.close()
+
+
 def load(port, request, want, clients, seconds):
     """Ask for some seconds: latencies, this process's CPU seconds and wall seconds."""
     times, stop = [[] for _ in range(clients)], time.perf_counter() + seconds
@@ -220,7 +229,7 @@ def measure(rounds, seconds, servers, pictures):
     cells, pages, wants = {}, {}, {}
     for name, (port, _) in servers.items():
         for size, data in pictures.items():  # and all processes have seen both sizes
-            wants[name, size] = Client(port).ask(post((size, data)))
+            wants[name, size] = ask(port, post((size, data)))
             load(port, post((size, data)), wants[name, size], 16, 0.5)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn) as asking, ProcessPoolExecutor(1, spawn) as bare:
@@ -250,7 +259,7 @@ def measure(rounds, seconds, servers, pictures):
                         cells.setdefault((size, clients, name), []).append(cell)
         page = f"GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
         for name, (port, _) in servers.items():
-            args = (port, page, Client(port).ask(page), 16, seconds)
+            args = (port, page, ask(port, page), 16, seconds)
             times, _, wall = asking.submit(load, *args).result()
             pages[name] = len(times) / wall
     return cells, pages
