@@ -10,9 +10,9 @@ from collection import PICTURES, ROOT, imported, lesson
 
 PHOTOGRAPHS = ROOT.parent / "shared" / "strawberry" / "dev"
 # What the committed network must keep on dev; models/README.md has its figures.
-FLOOR = {"F1": 0.66, "image accuracy": 0.97}
+FLOOR = {"F1": 0.72, "image accuracy": 0.97}
 # On all 59 pictures without a strawberry: one flowered dress has them all.
-MOST_FALSE_BOXES = 21
+MOST_FALSE_BOXES = 12
 
 
 @pytest.fixture(scope="module")
