@@ -38,7 +38,7 @@ def read_picture(file):
     jpeg = data.startswith(b"\xff\xd8\xff") and data.count(b"\xff\xda") <= 50
     # A PNG is a list of chunks with their lengths, which OpenCV believes: 41 bytes can
     # ask for 4 GB. And 16 MB can unpack to 16 GB, where 25 Mpx need 100 MB.
-    at, chunks, unpack = 8, [], zlib.decompressobj()
+    at, chunks, unpack = (len(data) if jpeg else 8), [], zlib.decompressobj()
     while data[at + 4 : at + 8] not in (b"IEND", b"") and len(chunks) < 5000:
         start, at = at, at + 12 + int.from_bytes(data[at : at + 4], "big")
         chunks.append(data[start + 4 : at - 4])
