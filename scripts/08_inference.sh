@@ -32,9 +32,9 @@ http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=qrco
 
 # Strawberries: the call of the notes, corrected.
 curl -s -X POST "$URL/inference" -F model_type=strawberry -F "img_file=@$PHOTO"
-#=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[{"label":"strawberry","score":...,"box":[282,215,111,188]},{"label":"strawberry","score":...,"box":[345,100,125,144]},{"label":"strawberry","score":...,"box":[147,115,130,147]}]}]}
+#=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[{"label":"strawberry","score":...,"box":[277,227,116,165]},{"label":"strawberry","score":...,"box":[351,109,123,133]},{"label":"strawberry","score":...,"box":[151,119,119,159]}]}]}
 http --ignore-stdin --pretty=none --body --form POST "$URL/inference" model_type=strawberry img_file@"$PHOTO"
-#=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[{"label":"strawberry","score":...,"box":[282,215,111,188]},{"label":"strawberry","score":...,"box":[345,100,125,144]},{"label":"strawberry","score":...,"box":[147,115,130,147]}]}]}
+#=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[{"label":"strawberry","score":...,"box":[277,227,116,165]},{"label":"strawberry","score":...,"box":[351,109,123,133]},{"label":"strawberry","score":...,"box":[151,119,119,159]}]}]}
 
 # PUT works the same. Several pictures: one result each, in the order of the upload.
 curl -s -X PUT "$URL/inference" -F model_type=strawberry -F "img_file=@$PICTURES/qrcode.png" -F "img_file=@$PHOTO"
