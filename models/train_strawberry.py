@@ -510,11 +510,11 @@ def loss_of(outputs, goal, present):
     focal = -(torch.where(peak, yes, no) * goal[:, 1]).sum((1, 2))
     # The root keeps a pile of forty from drowning the one berry of another picture.
     focal = (focal / peak.sum((1, 2)).clamp(min=1).sqrt()).mean()
-    shared, hull, mine, yours = (
+    shared, hull, drawn, wanted = (
         (a[:, 0] + a[:, 2]) * (a[:, 1] + a[:, 3])
         for a in (torch.minimum(box, true), torch.maximum(box, true), box, true)
     )
-    union = mine + yours - shared
+    union = drawn + wanted - shared
     miss = (2 - shared / union - union / hull) * near
     seen = F.binary_cross_entropy_with_logits(
         presence.flatten(), present.clamp(min=0), (present >= 0).float()
@@ -638,10 +638,10 @@ def to_input(images, device):
 
 def mine(net, painter, device):
     """Show the network its negatives: those it falls for come back oftener."""
-    worst = []
+    worst, look = [], Answer(net)
     for picture in painter.negatives:
         with torch.no_grad():
-            answer = Answer(net)(to_input(letterbox(picture.image)[0][None], device))
+            answer = look(to_input(letterbox(picture.image)[0][None], device))
         clothes = 1 + 2 * (picture.source == "neg-clothing")
         worst.append(clothes * (0.02 + float(answer[0, 0].max())))
     painter.mined = np.array(worst) / sum(worst)

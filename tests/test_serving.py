@@ -253,12 +253,8 @@ def wrong_answers(port, clients, pairs):
 
     All clients are connected before the first one asks.
     """
-    gate, pairs, lock, wrong = (
-        threading.Barrier(clients),
-        iter(pairs),
-        threading.Lock(),
-        [],
-    )
+    pairs, wrong = iter(pairs), []
+    gate, lock = threading.Barrier(clients), threading.Lock()
 
     def one(_):
         client = serving.Client(port)

@@ -111,9 +111,7 @@ def test_the_readmes_picture_is_the_lessons_answer():
 
 def test_the_pictures_are_drawn_by_code_in_the_repository(tmp_path):
     """draw.py gives the committed pictures again."""
-    namespace = {"__name__": "draw"}
-    exec((PICTURES / "draw.py").read_text(encoding="utf-8"), namespace)
-    namespace["main"](tmp_path)
+    imported("scripts/pictures/draw").main(tmp_path)
     for name in ("qrcode.png", "strawberries.jpg"):
         new, old = (cv2.imread(str(folder / name)) for folder in (tmp_path, PICTURES))
         assert new.shape == old.shape

@@ -4,9 +4,9 @@ The training needs torch, which is large; the parts tested here do not. Where to
 not installed, empty classes stand in for the ones that the script derives from.
 """
 
-import importlib.util
 import json
 import sys
+from importlib.util import find_spec
 from types import ModuleType
 
 import cv2
@@ -14,14 +14,13 @@ import numpy as np
 import pytest
 from collection import PICTURES, ROOT, imported
 
-SCRIPT = ROOT / "models" / "train_strawberry.py"
 NETWORK = str(ROOT / "models" / "strawberry.onnx")
 
 
 @pytest.fixture(scope="module")
 def training():
     with pytest.MonkeyPatch.context() as patch:
-        if importlib.util.find_spec("torch") is None:
+        if find_spec("torch") is None:
             names = ["torch", "torch.nn", "torch.nn.functional", "torch.utils.data"]
             torch, nn, functional, data = map(ModuleType, names)
             nn.Module, data.Dataset, nn.functional = object, object, functional
@@ -29,10 +28,7 @@ def training():
             torch.utils.data = data
             for module in (torch, nn, functional, data):
                 patch.setitem(sys.modules, module.__name__, module)
-        spec = importlib.util.spec_from_file_location("train_strawberry", SCRIPT)
-        script = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(script)
-        yield script
+        yield imported("models/train_strawberry")
 
 
 @pytest.fixture
@@ -78,21 +74,20 @@ def test_a_wrong_box_is_named(training, folder, boxes, message):
     assert message in str(stop.value)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no picture"])
-def test_an_unreadable_picture_is_named(training, folder, content):
-    (folder / "none.png").unlink()
-    if content is not None:
-        (folder / "none.png").write_bytes(content)
-    with pytest.raises(SystemExit, match=r"none\.png: .*not a readable picture"):
-        training.load(folder)
+PICTURE = "none.png", r"none\.png: .*not a readable picture"
+LABELS = "labels.json", r"(labels\.json|berry\.png): unusable: "
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"berry.png": 1}'])
-def test_missing_or_broken_labels_are_named(training, folder, content):
-    (folder / "labels.json").unlink()
+@pytest.mark.parametrize(
+    ("name", "message", "content"),
+    [(*PICTURE, content) for content in (None, b"", b"no picture")]
+    + [(*LABELS, text) for text in (None, b"", b"{", b"[]", b'{"berry.png": 1}')],
+)
+def test_a_missing_or_broken_file_is_named(training, folder, name, message, content):
+    (folder / name).unlink()
     if content is not None:
-        (folder / "labels.json").write_text(content)
-    with pytest.raises(SystemExit, match=r"(labels\.json|berry\.png): unusable: "):
+        (folder / name).write_bytes(content)
+    with pytest.raises(SystemExit, match=message):
         training.load(folder)
 
 
