@@ -574,7 +574,7 @@ def figures(rows, threshold=THRESHOLD):
     right, wanted = sum(hits), sum(row[1] for row in rows)
     fires = [sum(score >= threshold for score, _ in row[3]) for row in rows]
     pairs = [(n, row[1]) for n, row in zip(fires, rows, strict=True) if row[2]]
-    image = np.mean([(n > 0) == (ripe > 0) for n, ripe in pairs])
+    image = np.mean([(n > 0) == (ripe > 0) for n, ripe in pairs]) if pairs else 1
     found, false = [n > 0 for n, r in pairs if r], [n for n, r in pairs if not r]
     return (
         f"P {right / max(len(hits), 1):.3f} R {right / max(wanted, 1):.3f} "
@@ -692,7 +692,8 @@ def train(args, pictures, dev):
             losses.append(float(loss.detach()))
             step += 1
             if step % 50 == 0:
-                print(f"step {step}: loss {np.mean(losses[-50:]):.3f}", end="\r")
+                now = f"step {step}: loss {np.mean(losses[-50:]):.3f}"
+                print(now, end="\r", flush=True)
         mine(smooth.module.eval(), painter, device)
         plain = Net()
         plain.load_state_dict(smooth.module.state_dict())

@@ -136,3 +136,8 @@ def test_a_berry_counts_once(training, monkeypatch):
     row = training.judge(None, picture)
     assert row == ("test", 1, True, [(0.9, True), (0.8, False), (0.6, False)])
     assert training.figures([row], 0.5).startswith("P 0.333 R 1.000 F1 0.500 ")
+    # Nothing that can be judged, as in a source of unripe berries only: none is wrong.
+    assert (
+        training.figures([])
+        == "P 0.000 R 0.000 F1 0.000 image 1.000 found 0/0 false 0 on 0"
+    )
