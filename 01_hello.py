@@ -1,6 +1,7 @@
-"""Lesson 1: hello: start a web server with one page and open it in a browser.
+"""Lesson 1: hello: start a web server and open your first page in a browser.
 
 Run    python 01_hello.py
+Open   http://127.0.0.1:8080/hello
 Calls  scripts/01_hello.sh
 Notes  flask > app; app > decorater > route; app > run
 """
@@ -10,43 +11,50 @@ Notes  flask > app; app > decorater > route; app > run
 
 from flask import Flask
 
-# The app object holds everything that follows: routes, settings, the logger.
-# __name__ tells Flask which file it lives in.
+# The app object holds everything that you add below: routes, settings, the logger.
+# __name__ tells Flask in which file the app is.
 app = Flask(__name__)
 
 
-# The route ties a path to a function. Without the "/" in front Flask raises
-# ValueError while the file loads, before any request.
+# A route connects a path with a function. When a request for /hello comes in,
+# Flask calls hello(). The path must start with "/".
 @app.route("/hello")
 def hello():
-    # Erratum 1: the notes close with a second <h1>, so the heading never ends.
+    # The text that the function returns is the answer.
+    # </h1> ends the heading (notes: mistake 1).
     return "<h1>Hello World!</h1>"
 
 
-# True for "python 01_hello.py", False when something else imports the file:
-# an import must not start a server.
-# Erratum 2: misspelt "__nmame__", this line stops the program with NameError.
+# The condition is true when you start this file: python 01_hello.py.
+# It is false when another program imports this file: then no server starts.
+# Check the spelling of __name__ (notes: mistake 3).
 if __name__ == "__main__":
     app.run(
-        # The network interface that listens, not the site's address (erratum 9).
-        # 127.0.0.1, also the default, answers this computer alone; "0.0.0.0"
-        # answers every machine that can reach yours (erratum 6).
+        # The address of your own computer on which the server listens. It is not
+        # the name of a website (notes: mistake 12).
+        # On 127.0.0.1 only programs on your computer can call the server. On
+        # "0.0.0.0" every computer in your network can (notes: mistake 4).
         host="127.0.0.1",
-        # A number, 5000 if you leave it out; the notes write a string (erratum 7).
-        # A URL without a port means 80 for http, 443 for https (erratum 8).
+        # The port is a number, not a string (notes: mistake 5).
+        # Write it in the URL: http://127.0.0.1:8080/hello. Without it a browser
+        # takes port 80 for http and port 443 for https (notes: mistake 13).
         port=8080,
-        # True shows your source to whoever causes an error, and a Python console
-        # behind a PIN to whoever also sends "Host: localhost": never on a network
-        # (erratum 10). The default follows the environment variable FLASK_DEBUG.
+        # True helps while you write code: Flask starts again when you save the
+        # file, and the browser shows an error together with your source code.
+        # Use False when other people can call the server: they must not see your
+        # source code (notes: mistake 14).
         debug=False,
     )
 
 # Try it: replace
 #     @app.route("/hello")
 # with
+#     @app.route("/hello")
 #     @app.route("/")
-# and the page moves to the front door: /hello is gone.
-#     curl -s http://127.0.0.1:8080/
+# Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
+#     curl -s -w '\n' http://127.0.0.1:8080/
 #     #=> <h1>Hello World!</h1>
-#     curl -s -o /dev/null -w '%{http_code}\n' http://127.0.0.1:8080/hello
-#     #=> 404
+#     curl -s -w '\n' http://127.0.0.1:8080/hello
+#     #=> <h1>Hello World!</h1>
+# A function can have two routes. Now the address that Flask prints works, too.
+# Write a second function with the route "/hello": which of the two answers?

@@ -1,6 +1,7 @@
-"""Lesson 2: route arguments: read values out of the path, choose the methods.
+"""Lesson 2: route arguments: read values from the path, and choose the methods.
 
 Run    python 02_route_args.py
+Open   http://127.0.0.1:8080/test/foo
 Calls  scripts/02_route_args.sh
 Notes  app > decorater > route > argument; route > methods
 """
@@ -9,34 +10,46 @@ Notes  app > decorater > route > argument; route > methods
 # ///
 
 from flask import Flask, request
-from markupsafe import escape  # comes with Flask
+from markupsafe import escape  # Flask installs markupsafe, too.
 
 app = Flask(__name__)
 
 
-# <username> takes one piece of the path, as a string, without "/".
-# What a client sent is never HTML: without escape() the path
-# /test/<img src=x onerror=alert(1)> would run a script in the browser
-# (erratum 4). The header X-View shows which of the two views answered.
+# <username> stands for one part of the path, up to the next "/".
+# Flask passes it to the function as a string: /test/foo calls get_username("foo").
 @app.route("/test/<username>")
 def get_username(username):
-    return f"test: {escape(username)}", {"X-View": "get_username"}
+    # The client chose this text, and the answer is HTML. escape() turns "<" into
+    # "&lt;". Without it the text could be a script that runs in the browser
+    # (notes: mistake 2).
+    text = escape(username)
+    return f"test: {text} (a string)"
 
 
-# <int:number> takes digits alone and hands over an int. It goes before
-# <username>, in whatever order the views stand. -1 and 1.5 are no digits: here
-# the view above answers them, without it they would be 404 (erratum 5).
-# Other converters: float, path (may hold "/"), uuid, any(red,blue),
-# int(signed=True).
-# Erratum 3: two views cannot share a name: Flask raises AssertionError.
+# <int:number> takes digits only. Flask turns them into an int.
+# For /test/42 both routes are possible: Flask takes this one, because it is the
+# more exact one. Without get_username, /test/-1 and /test/1.5 would be 404: they
+# are not digits only (notes: mistake 6).
+# Each view needs a name of its own (notes: mistake 7).
 @app.route("/test/<int:number>")
 def get_number(number):
-    return f"test: {number}", {"X-View": "get_number"}
+    return f"test: {number} (a number, and {number + 1} is the next)"
 
 
-# A route takes GET (with HEAD and OPTIONS) unless methods says otherwise. For
-# other methods Werkzeug, the library below Flask, answers 405 and lists the
-# right ones in the Allow header.
+# <path:name> takes the rest of the path, with every "/" in it.
+# Flask has four more converters:
+#     <float:price>           a number with a point: 1.5, but not 1
+#     <string(length=2):code> a string of two characters
+#     <any(red, blue):color>  one of these words
+#     <uuid:key>              a UUID: 32 hexadecimal digits with "-" between them
+@app.route("/folder/<path:name>")
+def get_path(name):
+    return f"folder: {escape(name)}"
+
+
+# A route answers GET requests. methods replaces that: this one answers POST and
+# PUT. For any other method Flask answers 405 and names the right methods in the
+# header Allow.
 @app.route("/exam", methods=["POST", "PUT"])
 def exam():
     return f"method: {request.method}"
@@ -49,6 +62,9 @@ if __name__ == "__main__":
 #     @app.route("/test/<int:number>")
 # with
 #     @app.route("/test/<int(signed=True):number>")
-# and get_number takes negative numbers as well.
-#     curl -s -o /dev/null -D - http://127.0.0.1:8080/test/-1 | grep View
-#     #=> X-View: get_number
+# Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
+#     curl -s -w '\n' http://127.0.0.1:8080/test/-1
+#     #=> test: -1 (a number, and 0 is the next)
+# With signed=True the converter takes a "-" in front of the digits. Before, the
+# string view answered.
+# Which converter would you need for /test/1.5?

@@ -1,6 +1,7 @@
-"""Lesson 3: errorhandler: answer errors with your own page.
+"""Lesson 3: errorhandler: answer errors with a page of your own.
 
 Run    python 03_errorhandler.py
+Open   http://127.0.0.1:8080/even/2
 Calls  scripts/03_errorhandler.sh
 Notes  app > decorater > errorhandler
 """
@@ -13,25 +14,24 @@ from flask import Flask, abort
 app = Flask(__name__)
 
 
-# No route matched: Flask raises NotFound and this function makes the answer.
-# The status does not follow by itself: without ", 404" the page leaves as 200.
-@app.errorhandler(404)
-def page_not_found(error):
-    return "<h1>404 Error</h1>", 404
-
-
-# abort() raises the same NotFound from inside a view: nothing after it runs.
+# abort(404) ends the view at once: it raises an exception that stands for the
+# status 404. The description tells the client the reason.
 @app.route("/even/<int:number>")
 def even(number):
-    if number % 2:
-        abort(404)
+    if number % 2 == 1:
+        abort(404, description=f"{number} is not even.")
     return f"{number} is even"
 
 
-# A handler can also wait for an exception of Python's, or of your own.
-@app.errorhandler(ZeroDivisionError)
-def division_by_zero(error):
-    return "<h1>The second number must not be 0</h1>", 400
+# Flask calls this function for every 404: after abort(404), and when no route
+# matches the path. What it returns is the answer.
+@app.errorhandler(404)
+def page_not_found(error):
+    # error is the exception. It holds a code (404), a name and a description.
+    reason = f"{error.code} {error.name}: {error.description}"
+    page = f"<h1>404 Error</h1>\n<p>{reason}</p>"
+    # Flask does not set the status for you: without ", 404" the answer is 200.
+    return page, 404
 
 
 @app.route("/divide/<int:a>/<int:b>")
@@ -39,26 +39,42 @@ def divide(a, b):
     return f"{a // b}"
 
 
-# Any other exception becomes a 500. Flask logs the traceback, the client sees
-# this page alone. Under debug this handler is not called.
+# You can also name an exception class. Python raises ZeroDivisionError in divide()
+# when b is 0, and Flask calls this function.
+@app.errorhandler(ZeroDivisionError)
+def division_by_zero(error):
+    return "<h1>The second number must not be 0</h1>", 400
+
+
+PRICES = {"apple": 1000, "pear": 1500}
+
+
+# This view has a bug: for a fruit that is not in PRICES, Python raises KeyError.
+@app.route("/price/<fruit>")
+def price(fruit):
+    return f"{PRICES[fruit]} won"
+
+
+# An exception that has no handler of its own is a 500. Flask prints the traceback
+# in the server's terminal, and the client gets this page only.
+# With debug=True Flask does not call this function: the browser shows the
+# traceback.
 @app.errorhandler(500)
-def our_mistake(error):
-    return "<h1>500 Error: our mistake</h1>", 500
-
-
-@app.route("/bug")
-def bug():
-    return {}["missing"]
+def server_error(error):
+    return "<h1>500 Error</h1>\n<p>The mistake is ours, not yours.</p>", 500
 
 
 if __name__ == "__main__":
     app.run(host="127.0.0.1", port=8080, debug=False)
 
 # Try it: replace
-#     return "<h1>404 Error</h1>", 404
+#     return page, 404
 # with
-#     return "<h1>404 Error</h1>"
-# and a person still reads "Error", but a program is told that all went well.
-#     curl -s -w '\n%{http_code}\n' http://127.0.0.1:8080/nowhere
-#     #=> <h1>404 Error</h1>
+#     return page
+# Start the lesson with "flask --app 03_errorhandler run --port 8080 --reload": now
+# it starts again by itself whenever you save it. Call it in the other terminal:
+#     curl -s -o /dev/null -w '%{http_code}\n' http://127.0.0.1:8080/nowhere
 #     #=> 200
+# A person still reads "404 Error", but a program reads the status: for it 200 means
+# that the page exists.
+# How can price() answer 404 for a fruit that is not in PRICES?

@@ -1,6 +1,7 @@
-"""Lesson 5: logger: write what went wrong into files that cannot grow for ever.
+"""Lesson 5: logger: write messages into log files that do not grow for ever.
 
 Run    python 05_logger.py
+Open   http://127.0.0.1:8080/fill
 Calls  scripts/05_logger.sh
 Notes  app > logger
 """
@@ -11,38 +12,63 @@ Notes  app > logger
 import logging
 from logging.handlers import RotatingFileHandler
 
-# Erratum 17: the notes import Flast, an ImportError.
-from flask import Flask, request
+from flask import Flask, request  # Flask, not Flast (notes: mistake 17).
 
 app = Flask(__name__)
 
-# Under debug you watch the terminal; the files are for when nobody does.
-if not app.debug:
-    # At 2000 bytes exam_log.log becomes exam_log.log.1, .1 becomes .2, and what
-    # was .10 is deleted. The files lie in the folder where you start the lesson.
-    handler = RotatingFileHandler("exam_log.log", maxBytes=2000, backupCount=10)
-    handler.setLevel(logging.WARNING)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    app.logger.addHandler(handler)
+# A handler writes the messages of a logger somewhere, here into exam_log.log in the
+# folder where you start the lesson.
+# Before the file grows over 2000 bytes, it is renamed to exam_log.log.1, and a new
+# exam_log.log begins. The old .1 becomes .2 and so on; the old .10 is deleted.
+# delay=True creates the file with the first message, not before.
+file_handler = RotatingFileHandler(
+    "exam_log.log", maxBytes=2000, backupCount=10, delay=True
+)
+
+# Each line holds the time, the level and the message.
+file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+# Now app.logger writes into the file, too. It still writes into the terminal.
+# The notes add the handler under "if not app.debug:". That does not work with
+# app.run(debug=True): app.run comes later, so app.debug is still False here
+# (notes: mistake 18). It works with "flask --app 05_logger run --debug", which
+# turns debug on before it loads this file.
+app.logger.addHandler(file_handler)
+
+# The levels are, from low to high: DEBUG, INFO, WARNING, ERROR, CRITICAL.
+# A message must pass two levels. The first is the logger's: it drops what is lower
+# than INFO. Without this line it is WARNING, and info() would be dropped, whatever
+# the level of the handler is (notes: mistake 19).
+app.logger.setLevel(logging.INFO)
+
+# The second is the handler's: what is lower than WARNING is not in the file.
+file_handler.setLevel(logging.WARNING)
 
 
-# A message passes two gates: the logger's level, then the handler's. Erratum 19:
-# outside debug app.logger itself stands at WARNING, so info() gets nowhere.
+# 60 lines do not fit into one file: after this request there is an exam_log.log.1.
+@app.route("/fill")
+def fill():
+    for number in range(1, 61):
+        app.logger.warning("warning %s of 60", number)
+    return "60 warnings logged\n"
+
+
 @app.route("/levels")
 def levels():
-    app.logger.info("an info")
-    app.logger.warning("a warning")
-    app.logger.error("an error")
+    app.logger.warning("a warning")  # in the terminal and in the file
+    app.logger.info("an info")  # in the terminal only
+    app.logger.debug("a debug message")  # nowhere
     return "logged\n"
 
 
-# Erratum 18: str(error) does not hold the path, so log the path. It is the
-# client's text: with %s, %0a in a URL would start a new line that looks like one
-# of ours. %a prints it as a Python literal, in ASCII, a newline as \n; .200 cuts
-# it, since one long line would make a file larger than maxBytes.
 @app.errorhandler(404)
 def page_not_found(error):
-    app.logger.error("404: %.200a", request.path)
+    # The text of error does not hold the path, so log the path (notes: mistake 20).
+    # The client chose the path, and %0a in a URL is a newline: the client could
+    # write a second line into your log. ascii() writes \n instead of a newline.
+    path = ascii(request.path)
+    # A path can be very long. Cut it, so that no line is longer than maxBytes.
+    app.logger.error("404: %s", path[:200])
     return "<h1>404 Error</h1>", 404
 
 
@@ -50,13 +76,13 @@ if __name__ == "__main__":
     app.run(host="127.0.0.1", port=8080, debug=False)
 
 # Try it: replace
-#     app.logger.addHandler(handler)
+#     file_handler.setLevel(logging.WARNING)
 # with
-#     app.logger.addHandler(handler)
-#     app.logger.setLevel(logging.INFO)
-#     handler.setLevel(logging.INFO)
-# and both gates are open: the info is in the file, too.
+#     file_handler.setLevel(logging.DEBUG)
+# Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
 #     curl -s http://127.0.0.1:8080/levels
 #     #=> logged
-#     grep -c 'INFO an info' exam_log.log
-#     #=> 1
+#     tail -n 1 exam_log.log
+#     #=> ... INFO an info
+# The handler writes every level now, but the logger still drops debug().
+# What else must you change so that the debug message is in the file?

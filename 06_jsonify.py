@@ -1,6 +1,7 @@
-"""Lesson 6: jsonify: answer with JSON, the long way and the short ways.
+"""Lesson 6: jsonify: answer with JSON, first step by step, then in one line.
 
 Run    python 06_jsonify.py
+Open   http://127.0.0.1:8080/test/foo
 Calls  scripts/06_jsonify.sh
 Notes  app > response_class; jsonify
 """
@@ -8,50 +9,54 @@ Notes  app > response_class; jsonify
 # dependencies = ["flask>=3.1,<4"]
 # ///
 
-import json  # Erratum 15: not imported in the notes, nor is status ever set.
+import json
 
 from flask import Flask, jsonify
 
 app = Flask(__name__)
 
-# Flask writes Korean text as \uXXXX unless told otherwise. Erratum 20: the old
-# setting JSON_AS_ASCII is ignored since Flask 2.3, without a word.
-app.json.ensure_ascii = False
-# Flask also sorts the keys; this keeps them as you wrote them.
-app.json.sort_keys = False
 
-STATUS = 200  # Any status you like: it travels beside the JSON, not in it.
-
-
-# The long way: you make the text, name the status and the type. Erratum 16: a
-# mimetype is type/subtype and has nothing to do with the route.
+# 1. response_class: you make every part of the answer yourself.
 @app.route("/test/<username>")
 def get_username(username):
     result = {"username": username, "foo": "foo", "bar": 10000}
     return app.response_class(
-        response=json.dumps(result, ensure_ascii=False),
-        status=STATUS,
+        # json.dumps makes text from the dict. It needs "import json" above
+        # (notes: mistake 16).
+        response=json.dumps(result),
+        # You may choose any status. 201 means "Created"; without this line it is 200.
+        status=201,
+        # The type of the text, not a part of the route (notes: mistake 15).
         mimetype="application/json",
     )
 
 
-# jsonify does all of that in one call.
+# json.dumps writes Korean letters as \uXXXX, and so does Flask. This setting of
+# Flask changes that for the views below: they use app.json, not json.dumps.
+# The older setting JSON_AS_ASCII no longer does anything (notes: mistake 21).
+app.json.ensure_ascii = False
+
+# Flask also sorts the keys: "one", "tmp", "two". Now it keeps your order.
+app.json.sort_keys = False
+
+
+# 2. jsonify: makes the text and sets the type. The status is 200.
 @app.route("/json_test")
 def hello_json():
     data = {"one": 1, "two": 2, "tmp": 10000}
     return jsonify(data)
 
 
-# A view may also return a dict or a list: Flask calls jsonify for you.
+# 3. Return the dict: Flask calls jsonify for you. A list works, too.
 @app.route("/dict")
 def plain_dict():
     return {"인사": "안녕하세요"}
 
 
-# Not everything is JSON: a set raises TypeError, so the client gets a 500. (So do
-# NumPy's numbers: lesson 8 turns them into Python's.)
+# JSON has no sets: jsonify raises TypeError, and the client gets a 500. Make a list
+# first: list({1, 2, 3}).
 @app.route("/set")
-def a_set():
+def plain_set():
     return jsonify({1, 2, 3})
 
 
@@ -62,6 +67,9 @@ if __name__ == "__main__":
 #     app.json.ensure_ascii = False
 # with
 #     app.json.ensure_ascii = True
-# and the same JSON is no longer readable on the wire.
+# Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
 #     curl -s http://127.0.0.1:8080/dict
 #     #=> {"\uc778\uc0ac":"\uc548\ub155\ud558\uc138\uc694"}
+# The JSON means the same: a program reads the same text from both. But a person
+# cannot read it any more.
+# What does /json_test answer when you also set sort_keys to True?

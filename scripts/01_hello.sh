@@ -1,30 +1,46 @@
 #!/bin/sh
 # Lesson 1's calls. In another terminal first:  python 01_hello.py
 URL=${1:-http://127.0.0.1:8080}
+# In a script HTTPie must not read standard input: it would wait, or send a POST.
+http() { command http --ignore-stdin --pretty=none "$@"; }
+# Only lesson 1 has the path /hello.
+case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/hello") in
+    200) ;;
+    000 | "") echo "Nothing answers at $URL. In another terminal start: python 01_hello.py" >&2; exit 1 ;;
+    *) echo "Another server answers at $URL. Stop it, then start: python 01_hello.py" >&2; exit 1 ;;
+esac
 set -v
 
-# The path that the route names. curl prints the page ...
+# Ask for the page. -s hides the progress bar, -w '\n' ends the answer with a newline.
+curl -s -w '\n' "$URL/hello"
+#=> <h1>Hello World!</h1>
+
+# -w can print the status, too. 200 means that all went well.
 curl -s -w '\n%{http_code}\n' "$URL/hello"
 #=> <h1>Hello World!</h1>
 #=> 200
-# ... and HTTPie, told to, the headers as well.
-http --ignore-stdin --pretty=none --print=hb "$URL/hello"
+
+# HTTPie is a second tool for the same. -v prints all that is sent over the network:
+# first the request, then the answer with its headers.
+http -v "$URL/hello"
+#=> GET /hello HTTP/1.1
+#=> ...
+#=> Host: ...
+#=> ...
 #=> HTTP/1.1 200 OK
 #=> ...
 #=> Content-Type: text/html; charset=utf-8
 #=> ...
 #=> <h1>Hello World!</h1>
 
-# A path that no route names: Flask answers with a 404 page of its own.
-curl -s -o /dev/null -w '%{http_code}\n' "$URL/"
-#=> 404
-http --ignore-stdin --pretty=none --headers "$URL/"
-#=> HTTP/1.1 404 NOT FOUND
+# No route has the path "/": Flask answers with its own 404 page.
+curl -s -w '%{http_code}\n' "$URL/"
 #=> ...
-
-# A path is matched whole: with one more slash it is another one.
-curl -s -o /dev/null -w '%{http_code}\n' "$URL/hello/"
+#=> <title>404 Not Found</title>
+#=> ...
 #=> 404
-http --ignore-stdin --pretty=none --headers "$URL/hello/"
+
+# The whole path must match: with one more "/" it is another path.
+http --headers "$URL/hello/"
 #=> HTTP/1.1 404 NOT FOUND
 #=> ...

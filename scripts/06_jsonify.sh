@@ -1,48 +1,50 @@
 #!/bin/sh
 # Lesson 6's calls. In another terminal first:  python 06_jsonify.py
 URL=${1:-http://127.0.0.1:8080}
+# In a script HTTPie must not read standard input: it would wait, or send a POST
+# (notes: mistake 22).
+http() { command http --ignore-stdin --pretty=none "$@"; }
+# Only lesson 6 has the path /json_test.
+case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/json_test") in
+    200) ;;
+    000 | "") echo "Nothing answers at $URL. In another terminal start: python 06_jsonify.py" >&2; exit 1 ;;
+    *) echo "Another server answers at $URL. Stop it, then start: python 06_jsonify.py" >&2; exit 1 ;;
+esac
 set -v
 
-# The long way: response_class with json.dumps.
+# response_class: the view chose the status 201 and the type application/json.
 curl -s -w '\n%{http_code} %{content_type}\n' "$URL/test/foo"
 #=> {"username": "foo", "foo": "foo", "bar": 10000}
-#=> 200 application/json
-http --ignore-stdin --pretty=none --body "$URL/test/foo"
-#=> {"username": "foo", "foo": "foo", "bar": 10000}
+#=> 201 application/json
 
-# jsonify: the same type, fewer spaces, a newline at the end. The second call is
-# that of the notes; without --ignore-stdin it would wait in a script for input or
-# send what it finds there, and without GET become a POST (erratum 21).
+# A Korean letter in the path: %ED%95%9C is 한 in UTF-8. json.dumps writes it as \ud55c.
+curl -s -w '\n' "$URL/test/%ED%95%9C"
+#=> {"username": "\ud55c", "foo": "foo", "bar": 10000}
+
+# jsonify: the same type with less code. The text has no spaces and ends with a
+# newline.
 curl -s -w '%{http_code} %{content_type}\n' "$URL/json_test"
 #=> {"one":1,"two":2,"tmp":10000}
 #=> 200 application/json
-http --ignore-stdin --pretty=none --body GET "$URL/json_test"
+
+# The call of the notes. HTTPie sends GET, too, if you leave it out.
+http --body GET "$URL/json_test"
 #=> {"one":1,"two":2,"tmp":10000}
 
-# HTTPie can lay JSON out for you to read; it sorts the keys then.
-http --ignore-stdin --pretty=format --body GET "$URL/json_test"
+# --pretty=format makes JSON easy to read. HTTPie sorts the keys here, not Flask.
+http --pretty=format --body "$URL/json_test"
 #=> {
 #=>     "one": 1,
 #=>     "tmp": 10000,
 #=>     "two": 2
 #=> }
 
-# A plain dict is enough, and Korean text is readable on the wire.
+# The view returns a dict, and Flask calls jsonify. With ensure_ascii = False the Korean
+# text can be read as it is.
 curl -s -w '%{http_code} %{content_type}\n' "$URL/dict"
 #=> {"인사":"안녕하세요"}
 #=> 200 application/json
-http --ignore-stdin --pretty=none --body "$URL/dict"
-#=> {"인사":"안녕하세요"}
 
-# Korean in the path: %ED%95%9C is one letter in UTF-8.
-curl -s -w '\n' "$URL/test/%ED%95%9C"
-#=> {"username": "한", "foo": "foo", "bar": 10000}
-http --ignore-stdin --pretty=none --body "$URL/test/한"
-#=> {"username": "한", "foo": "foo", "bar": 10000}
-
-# A set is no JSON: TypeError in the server's log, 500 for the client.
+# A set is not JSON: jsonify raises TypeError, and the client gets a 500.
 curl -s -o /dev/null -w '%{http_code} %{content_type}\n' "$URL/set"
 #=> 500 text/html; charset=utf-8
-http --ignore-stdin --pretty=none --headers "$URL/set"
-#=> HTTP/1.1 500 INTERNAL SERVER ERROR
-#=> ...
