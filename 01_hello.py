@@ -30,19 +30,19 @@ def hello():
 # Check the spelling of __name__ (notes: mistake 3).
 if __name__ == "__main__":
     app.run(
-        # The address of your own computer on which the server listens. It is not
-        # the name of a website (notes: mistake 12).
-        # On 127.0.0.1 only programs on your computer can call the server. On
-        # "0.0.0.0" every computer in your network can (notes: mistake 4).
+        # The server listens on this address of your computer. It is not the
+        # address of a website (notes: mistake 12).
+        # With "127.0.0.1" only programs on your computer can call the server. With
+        # "0.0.0.0" every computer that can reach yours can (notes: mistake 4).
         host="127.0.0.1",
-        # The port is a number, not a string (notes: mistake 5).
-        # Write it in the URL: http://127.0.0.1:8080/hello. Without it a browser
-        # takes port 80 for http and port 443 for https (notes: mistake 13).
+        # The port: write a number, not a string (notes: mistake 5).
+        # It is part of the URL: http://127.0.0.1:8080/hello. If a URL has no port,
+        # the browser uses 80 for http and 443 for https (notes: mistake 13).
         port=8080,
         # True helps while you write code: Flask starts again when you save the
-        # file, and the browser shows an error together with your source code.
-        # Use False when other people can call the server: they must not see your
-        # source code (notes: mistake 14).
+        # file, and the browser shows every error together with your source code.
+        # Never use True when other computers can call the server: they would see
+        # your source code, too (notes: mistake 14).
         debug=False,
     )
 
@@ -57,4 +57,4 @@ if __name__ == "__main__":
 #     curl -s -w '\n' http://127.0.0.1:8080/hello
 #     #=> <h1>Hello World!</h1>
 # A function can have two routes. Now the address that Flask prints works, too.
-# Write a second function with the route "/hello": which of the two answers?
+# Write a second function with the route "/hello". Which of the two answers?

@@ -19,21 +19,22 @@ app = Flask(__name__)
 # Flask passes it to the function as a string: /test/foo calls get_username("foo").
 @app.route("/test/<username>")
 def get_username(username):
-    # The client chose this text, and the answer is HTML. escape() turns "<" into
-    # "&lt;". Without it the text could be a script that runs in the browser
-    # (notes: mistake 2).
+    # The answer is HTML, and the client chose this text. escape() turns "<" into
+    # "&lt;", so the browser shows the text. Without escape() a text such as
+    # <script>...</script> would run in the browser (notes: mistake 2).
     text = escape(username)
     return f"test: {text} (a string)"
 
 
-# <int:number> takes digits only. Flask turns them into an int.
-# For /test/42 both routes are possible: Flask takes this one, because it is the
-# more exact one. Without get_username, /test/-1 and /test/1.5 would be 404: they
-# are not digits only (notes: mistake 6).
-# Each view needs a name of its own (notes: mistake 7).
+# <int:number> takes digits only, and Flask turns them into an int.
+# /test/42 matches both routes. Flask prefers this one, because an int is more exact
+# than any text.
+# -1 and 1.5 are not digits only: they go to get_username(). Without that view they
+# would be a 404 (notes: mistake 6).
+# Give each view a name of its own (notes: mistake 7).
 @app.route("/test/<int:number>")
 def get_number(number):
-    return f"test: {number} (a number, and {number + 1} is the next)"
+    return f"test: {number} (a number)"
 
 
 # <path:name> takes the rest of the path, with every "/" in it.
@@ -47,9 +48,9 @@ def get_path(name):
     return f"folder: {escape(name)}"
 
 
-# A route answers GET requests. methods replaces that: this one answers POST and
-# PUT. For any other method Flask answers 405 and names the right methods in the
-# header Allow.
+# A route answers GET requests, unless you name other methods: this one answers POST
+# and PUT. For every other method Flask answers 405 and lists the allowed methods in
+# the header Allow.
 @app.route("/exam", methods=["POST", "PUT"])
 def exam():
     return f"method: {request.method}"
@@ -64,7 +65,7 @@ if __name__ == "__main__":
 #     @app.route("/test/<int(signed=True):number>")
 # Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
 #     curl -s -w '\n' http://127.0.0.1:8080/test/-1
-#     #=> test: -1 (a number, and 0 is the next)
-# With signed=True the converter takes a "-" in front of the digits. Before, the
-# string view answered.
+#     #=> test: -1 (a number)
+# With signed=True the converter takes a "-" before the digits. Without it,
+# get_username() answers.
 # Which converter would you need for /test/1.5?

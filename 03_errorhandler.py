@@ -39,8 +39,8 @@ def divide(a, b):
     return f"{a // b}"
 
 
-# You can also name an exception class. Python raises ZeroDivisionError in divide()
-# when b is 0, and Flask calls this function.
+# A handler can also be for an exception class. When b is 0, Python raises
+# ZeroDivisionError in divide(), and Flask calls this function.
 @app.errorhandler(ZeroDivisionError)
 def division_by_zero(error):
     return "<h1>The second number must not be 0</h1>", 400
@@ -49,14 +49,14 @@ def division_by_zero(error):
 PRICES = {"apple": 1000, "pear": 1500}
 
 
-# This view has a bug: for a fruit that is not in PRICES, Python raises KeyError.
+# This view has a bug: when the fruit is not in PRICES, Python raises KeyError.
 @app.route("/price/<fruit>")
 def price(fruit):
     return f"{PRICES[fruit]} won"
 
 
-# An exception that has no handler of its own is a 500. Flask prints the traceback
-# in the server's terminal, and the client gets this page only.
+# A Python exception without a handler, here KeyError, is a 500. Flask prints the
+# traceback in the server's terminal. The client gets only this page.
 # With debug=True Flask does not call this function: the browser shows the
 # traceback.
 @app.errorhandler(500)
@@ -71,10 +71,11 @@ if __name__ == "__main__":
 #     return page, 404
 # with
 #     return page
-# Start the lesson with "flask --app 03_errorhandler run --port 8080 --reload": now
-# it starts again by itself whenever you save it. Call it in the other terminal:
+# Stop the lesson with Ctrl+C. Start it with
+# "flask --app 03_errorhandler run --port 8080 --reload": then it starts again by
+# itself each time you save the file. Call it in the other terminal:
 #     curl -s -o /dev/null -w '%{http_code}\n' http://127.0.0.1:8080/nowhere
 #     #=> 200
-# A person still reads "404 Error", but a program reads the status: for it 200 means
-# that the page exists.
+# A person still reads "404 Error". A program reads the status, and 200 means that
+# the page exists.
 # How can price() answer 404 for a fruit that is not in PRICES?

@@ -18,24 +18,31 @@ from markupsafe import escape
 app = Flask(__name__)  # Flask, not False (notes: mistake 8).
 
 
-# Work that must be done once, before the first request: do it here. Python runs
-# this line once, when the lesson starts.
-# Flask 2.3 removed @app.before_first_request, which the notes use for such work
-# (notes: mistake 9).
+# Some work must be done once, before the first request. Do it here: Python runs this
+# line once, when the lesson starts.
+# The notes use @app.before_first_request. Flask 2.3 removed it (notes: mistake 9).
 START_TIME = time.strftime("%H:%M:%S")
 
 
-# Flask calls this function before every view.
+# g holds values for one request: all hooks and the view of this request can use it.
+# The next request gets a new, empty g.
+# flush=True prints the step at once, also when the output goes into a file.
+def add_step(step):
+    g.steps.append(step)
+    print(step, flush=True)
+
+
+# A hook is a function that Flask calls for every request. It calls this one before
+# the view.
 @app.before_request
 def before_request():
-    # g holds values for one request: the hooks and the view can all use it. The
-    # next request gets an empty g.
     g.steps = []
     add_step("before_request")
 
 
-# Flask calls this function after the view and gives it the response.
-# It must return the response: without "return response" every request is a 500
+# It calls this one after the view, with the response. The client sees the steps in
+# the header X-Steps.
+# Return the response: without "return response" the client gets a 500
 # (notes: mistake 11).
 @app.after_request
 def after_request(response):
@@ -44,23 +51,16 @@ def after_request(response):
     return response
 
 
-# The client sees the steps in the header X-Steps. The server prints them, too;
-# flush=True prints at once, also into a file or a pipe.
-def add_step(step):
-    g.steps.append(step)
-    print(step, flush=True)
-
-
-# There may be several hooks: Flask calls them in the order of this file.
-# A hook that returns None lets the request go on. Any other value is the answer,
-# and Flask does not call the view (notes: mistake 10).
+# A second before_request hook: Flask calls them in the order of this file.
+# If a hook returns None, the next hook or the view runs. If it returns anything else,
+# that is the answer, and the view does not run (notes: mistake 10).
 @app.before_request
 def stop_closed():
     if request.path == "/closed":
         return "closed\n", 503
 
 
-# Two routes for one view. It never runs for /closed: stop_closed() answers first.
+# This view has two routes. For /closed it never runs: stop_closed() answers first.
 @app.route("/open")
 @app.route("/closed")
 def show_open():
@@ -68,13 +68,14 @@ def show_open():
     return f"open since {START_TIME}\n"
 
 
-# Some work needs the first request itself: here the host name in its URL.
-# Flask runs each request in a thread of its own, so two requests can run this
-# function at the same time. The lock lets in one thread after the other: only one
-# of them finds that FIRST_HOST is missing.
+# Flask runs each request in its own thread, so two requests can call a hook at the
+# same time. With this lock the second one waits until the first has finished.
 first_lock = Lock()
 
 
+# Some work needs the first request: this hook keeps the host name in its URL.
+# Without the lock two requests could both find that FIRST_HOST is missing.
+# A request for /closed does not get here: stop_closed() comes earlier and answers it.
 @app.before_request
 def remember_first_host():
     with first_lock:

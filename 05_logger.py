@@ -16,11 +16,12 @@ from flask import Flask, request  # Flask, not Flast (notes: mistake 17).
 
 app = Flask(__name__)
 
-# A handler writes the messages of a logger somewhere, here into exam_log.log in the
-# folder where you start the lesson.
-# Before the file grows over 2000 bytes, it is renamed to exam_log.log.1, and a new
-# exam_log.log begins. The old .1 becomes .2 and so on; the old .10 is deleted.
-# delay=True creates the file with the first message, not before.
+# This handler writes log messages into the file exam_log.log, in the folder where you
+# start the lesson.
+# When the next message would make the file larger than 2000 bytes, exam_log.log is
+# renamed to exam_log.log.1, and a new exam_log.log starts. The old .1 becomes .2, and
+# so on. The old .10 is deleted.
+# With delay=True the file is created with the first message.
 file_handler = RotatingFileHandler(
     "exam_log.log", maxBytes=2000, backupCount=10, delay=True
 )
@@ -28,24 +29,25 @@ file_handler = RotatingFileHandler(
 # Each line holds the time, the level and the message.
 file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
-# Now app.logger writes into the file, too. It still writes into the terminal.
-# The notes add the handler under "if not app.debug:". That does not work with
-# app.run(debug=True): app.run comes later, so app.debug is still False here
-# (notes: mistake 18). It works with "flask --app 05_logger run --debug", which
-# turns debug on before it loads this file.
+# From here on app.logger writes into the file as well as into the terminal.
+# The notes put "if not app.debug:" before this line. With app.run(debug=True) the
+# file is written all the same: app.run() comes later, so app.debug is still False
+# here (notes: mistake 18). With "flask --app 05_logger run --debug" the condition
+# works: Flask turns debug on before it loads this file.
 app.logger.addHandler(file_handler)
 
 # The levels are, from low to high: DEBUG, INFO, WARNING, ERROR, CRITICAL.
-# A message must pass two levels. The first is the logger's: it drops what is lower
-# than INFO. Without this line it is WARNING, and info() would be dropped, whatever
-# the level of the handler is (notes: mistake 19).
+# A message must pass two levels. The first is the level of the logger: this logger
+# drops every message below INFO. Without the next line its level is WARNING, and
+# info() is dropped even if the handler's level is INFO (notes: mistake 19).
 app.logger.setLevel(logging.INFO)
 
-# The second is the handler's: what is lower than WARNING is not in the file.
+# The second is the level of the handler: messages below WARNING do not go into the
+# file.
 file_handler.setLevel(logging.WARNING)
 
 
-# 60 lines do not fit into one file: after this request there is an exam_log.log.1.
+# 60 lines are more than 2000 bytes: after this request there is an exam_log.log.1.
 @app.route("/fill")
 def fill():
     for number in range(1, 61):
@@ -63,11 +65,12 @@ def levels():
 
 @app.errorhandler(404)
 def page_not_found(error):
-    # The text of error does not hold the path, so log the path (notes: mistake 20).
-    # The client chose the path, and %0a in a URL is a newline: the client could
-    # write a second line into your log. ascii() writes \n instead of a newline.
+    # The text of error does not name the path, so log the path (notes: mistake 20).
+    # The client chose the path, and %0a in a URL is a newline. With a newline the
+    # client could add a line to your log that you did not write. ascii() puts the
+    # path in quotes and writes a newline as \n.
     path = ascii(request.path)
-    # A path can be very long. Cut it, so that no line is longer than maxBytes.
+    # A path can be long. Log 200 characters at most, so that a line fits into a file.
     app.logger.error("404: %s", path[:200])
     return "<h1>404 Error</h1>", 404
 

@@ -21,26 +21,28 @@ app = Flask(__name__)
 def get_username(username):
     result = {"username": username, "foo": "foo", "bar": 10000}
     return app.response_class(
-        # json.dumps makes text from the dict. It needs "import json" above
+        # json.dumps turns the dict into text. It needs "import json"
         # (notes: mistake 16).
         response=json.dumps(result),
-        # You may choose any status. 201 means "Created"; without this line it is 200.
+        # You can choose any status. 201 means "Created". Without this line it is 200.
         status=201,
-        # The type of the text, not a part of the route (notes: mistake 15).
+        # This tells the client that the text is JSON. It is not a part of the route
+        # (notes: mistake 15).
         mimetype="application/json",
     )
 
 
-# json.dumps writes Korean letters as \uXXXX, and so does Flask. This setting of
-# Flask changes that for the views below: they use app.json, not json.dumps.
-# The older setting JSON_AS_ASCII no longer does anything (notes: mistake 21).
+# json.dumps writes Korean letters as \uXXXX, and so does jsonify below. This setting
+# changes that for jsonify, in the whole app.
+# The old setting JSON_AS_ASCII has no effect any more (notes: mistake 21).
 app.json.ensure_ascii = False
 
-# Flask also sorts the keys: "one", "tmp", "two". Now it keeps your order.
+# jsonify also sorts the keys: "one", "tmp", "two". With this setting it keeps the
+# order of the dict.
 app.json.sort_keys = False
 
 
-# 2. jsonify: makes the text and sets the type. The status is 200.
+# 2. jsonify: it makes the text and sets the type. The status is 200.
 @app.route("/json_test")
 def hello_json():
     data = {"one": 1, "two": 2, "tmp": 10000}
@@ -53,8 +55,8 @@ def plain_dict():
     return {"인사": "안녕하세요"}
 
 
-# JSON has no sets: jsonify raises TypeError, and the client gets a 500. Make a list
-# first: list({1, 2, 3}).
+# JSON has no sets: jsonify raises TypeError, and the client gets a 500. A list would
+# work: list({1, 2, 3}).
 @app.route("/set")
 def plain_set():
     return jsonify({1, 2, 3})
@@ -70,6 +72,5 @@ if __name__ == "__main__":
 # Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
 #     curl -s http://127.0.0.1:8080/dict
 #     #=> {"\uc778\uc0ac":"\uc548\ub155\ud558\uc138\uc694"}
-# The JSON means the same: a program reads the same text from both. But a person
-# cannot read it any more.
+# For a program both answers are the same text. But a person cannot read this one.
 # What does /json_test answer when you also set sort_keys to True?

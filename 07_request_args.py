@@ -15,9 +15,8 @@ from werkzeug.exceptions import BadRequestKeyError  # Flask installs werkzeug, t
 app = Flask(__name__)
 
 
-# request.args holds the arguments of the URL: for
-# /login?user_name=foo&tmp_parameter=bar it holds two. Every value is a string.
-# get() returns None when the argument is missing.
+# request.args holds the arguments in the URL. /login?user_name=foo&tmp_parameter=bar
+# has two. Every value is a string. get() returns None if the argument is missing.
 # This is not a real login: never put a password into a URL.
 @app.route("/login")
 def login():
@@ -34,23 +33,25 @@ def login():
 
 @app.route("/items")
 def items():
-    # type=int turns the string into a number. When the argument is missing, page
-    # is the default. When it is not a number, page is the default as well, and
-    # the client does not learn of the mistake (notes: mistake 23).
+    # With type=int, page is a number. If the argument is missing, page is the
+    # default, 1.
+    # If the argument is not a number, page is 1 as well, and the client does not
+    # learn that it made a mistake (notes: mistake 23). even() below tells the client.
     page = request.args.get("page", default=1, type=int)
 
-    # One name may come more than once: getlist() returns all its values.
+    # A URL can hold the same name several times. getlist() returns all the values.
     tags = request.args.getlist("tag")
     return jsonify(page=page, tags=tags)
 
 
 @app.route("/even")
 def even():
-    # [] is for an argument that must be there. When it is missing, Flask raises
+    # Use [] for an argument that is required. If it is missing, Flask raises
     # BadRequestKeyError, and the client gets a 400.
     text = request.args["number"]
 
-    # Check the value yourself: then you can tell the client what is wrong.
+    # int() raises ValueError if the text is not a whole number. Then tell the client
+    # which argument is wrong, and how.
     try:
         number = int(text)
     except ValueError:
@@ -60,10 +61,10 @@ def even():
     return jsonify(number=number, even=is_even)
 
 
-# Flask's own page for this error does not name the missing argument. This one does.
+# Flask's own page for this error does not name the missing argument. This answer does.
 @app.errorhandler(BadRequestKeyError)
 def argument_missing(error):
-    # The first value in error.args is the name that the view asked for.
+    # error.args[0] is the name in the brackets, here "number".
     name = error.args[0]
     return jsonify(error=f"{name} is missing in the URL"), 400
 
@@ -79,5 +80,6 @@ if __name__ == "__main__":
 #     curl -s -w '%{http_code}\n' http://127.0.0.1:8080/login
 #     #=> {"error":"user_name is missing in the URL"}
 #     #=> 400
-# Before, a login without a name was "failed". Now the client learns what is missing.
-# Should tmp_parameter be read with [] as well?
+# With get() a login without a name is "failed". With [] the client learns which
+# argument is missing.
+# Should the view read tmp_parameter with [], too?

@@ -11,17 +11,17 @@ case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/hello") in
 esac
 set -v
 
-# Ask for the page. -s hides the progress bar, -w '\n' ends the answer with a newline.
+# Get the page. -s hides the progress of curl. -w '\n' adds a newline after the answer.
 curl -s -w '\n' "$URL/hello"
 #=> <h1>Hello World!</h1>
 
-# -w can print the status, too. 200 means that all went well.
+# -w can print the status as well. 200 means that everything is all right.
 curl -s -w '\n%{http_code}\n' "$URL/hello"
 #=> <h1>Hello World!</h1>
 #=> 200
 
-# HTTPie is a second tool for the same. -v prints all that is sent over the network:
-# first the request, then the answer with its headers.
+# HTTPie (the command http) is another tool for this. With -v it prints what goes over
+# the network: first the request, then the answer.
 http -v "$URL/hello"
 #=> GET /hello HTTP/1.1
 #=> ...
@@ -33,14 +33,14 @@ http -v "$URL/hello"
 #=> ...
 #=> <h1>Hello World!</h1>
 
-# No route has the path "/": Flask answers with its own 404 page.
+# No route matches "/". Flask answers with its own page and the status 404.
 curl -s -w '%{http_code}\n' "$URL/"
 #=> ...
 #=> <title>404 Not Found</title>
 #=> ...
 #=> 404
 
-# The whole path must match: with one more "/" it is another path.
+# "/hello/" is not "/hello": no route matches it.
 http --headers "$URL/hello/"
 #=> HTTP/1.1 404 NOT FOUND
 #=> ...

@@ -3,8 +3,8 @@
 URL=${1:-http://127.0.0.1:8080}
 # In a script HTTPie must not read standard input: it would wait, or send a POST.
 http() { command http --ignore-stdin --pretty=none "$@"; }
-# Only lesson 2 has the path /exam.
-case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/exam") in
+# Only lesson 2 has the path /folder/a.
+case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/folder/a") in
     200) ;;
     000 | "") echo "Nothing answers at $URL. In another terminal start: python 02_route_args.py" >&2; exit 1 ;;
     *) echo "Another server answers at $URL. Stop it, then start: python 02_route_args.py" >&2; exit 1 ;;
@@ -15,15 +15,15 @@ set -v
 curl -s -w '\n' "$URL/test/foo"
 #=> test: foo (a string)
 
-# <int:number> takes digits. The view gets a number and can add 1 to it.
+# <int:number> takes digits. The view gets a number.
 curl -s -w '\n' "$URL/test/42"
-#=> test: 42 (a number, and 43 is the next)
+#=> test: 42 (a number)
 
-# 007 becomes the number 7.
+# The text 007 becomes the number 7.
 curl -s -w '\n' "$URL/test/007"
-#=> test: 7 (a number, and 8 is the next)
+#=> test: 7 (a number)
 
-# A "-" or a point is not a digit. So -1 and 1.5 go to the view for strings.
+# "-" and "." are not digits, so -1 and 1.5 go to the view for strings.
 curl -s -w '\n' "$URL/test/-1" "$URL/test/1.5"
 #=> test: -1 (a string)
 #=> test: 1.5 (a string)
@@ -32,7 +32,7 @@ curl -s -w '\n' "$URL/test/-1" "$URL/test/1.5"
 curl -s -w '\n' "$URL/folder/2026/11/photo.jpg"
 #=> folder: 2026/11/photo.jpg
 
-# The route /exam takes POST. With curl you name the method after -X.
+# /exam takes POST. With curl you write the method after -X.
 curl -s -w '\n' -X POST "$URL/exam"
 #=> method: POST
 
@@ -40,15 +40,15 @@ curl -s -w '\n' -X POST "$URL/exam"
 http --body PUT "$URL/exam"
 #=> method: PUT
 
-# It does not take GET: the status is 405, and Allow names the right methods.
+# It does not take GET. The status is 405, and Allow lists the allowed methods.
 http --headers GET "$URL/exam"
 #=> HTTP/1.1 405 METHOD NOT ALLOWED
 #=> ...
 #=> Allow: ...
 #=> ...
 
-# A client sends HTML in the path. escape() makes text of it: the browser shows it and
-# runs nothing.
+# This client sends HTML in the path. After escape() it is text: the browser shows it
+# and runs nothing.
 http --body "$URL/test/<img src=x onerror=alert(1)>"
 #=> test: &lt;img src=x onerror=alert(1)&gt; (a string)
 

@@ -16,15 +16,15 @@ curl -s -w '\n%{http_code}\n' "$URL/even/2"
 #=> 2 is even
 #=> 200
 
-# 3 is not even: the view calls abort(404) with a description, and the error handler
-# makes the page.
+# 3 is not even: the view calls abort(404), and the handler for 404 makes the page.
+# The description is from the view.
 curl -s -w '\n%{http_code}\n' "$URL/even/3"
 #=> <h1>404 Error</h1>
 #=> <p>404 Not Found: 3 is not even.</p>
 #=> 404
 
-# No route has this path. The same handler makes the page, and here the description
-# is Flask's own.
+# No route matches this path: the same handler makes the page. The description is from
+# Flask.
 http --print=hb "$URL/nowhere"
 #=> HTTP/1.1 404 NOT FOUND
 #=> ...
@@ -36,18 +36,19 @@ curl -s -w '\n%{http_code}\n' "$URL/divide/8/2"
 #=> 4
 #=> 200
 
-# Divide 8 by 0: Python raises ZeroDivisionError, and its handler makes the page.
+# Divide 8 by 0. Python raises ZeroDivisionError, and its handler makes the page.
 curl -s -w '\n%{http_code}\n' "$URL/divide/8/0"
 #=> <h1>The second number must not be 0</h1>
 #=> 400
 
-# The price of an apple is in PRICES.
+# Ask for the price of an apple. It is in PRICES.
 curl -s -w '\n%{http_code}\n' "$URL/price/apple"
 #=> 1000 won
 #=> 200
 
-# The price of a melon is not: Python raises KeyError, which has no handler of its own.
-# The client gets the page for 500. The traceback is in the server's terminal only.
+# The price of a melon is not in PRICES. Python raises KeyError, which has no handler of
+# its own, so the handler for 500 makes the page. The traceback is only in the server's
+# terminal.
 curl -s -w '\n%{http_code}\n' "$URL/price/melon"
 #=> <h1>500 Error</h1>
 #=> <p>The mistake is ours, not yours.</p>

@@ -11,8 +11,8 @@ case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/hosts") in
 esac
 set -v
 
-# -i prints the headers, too. X-Steps shows what ran for this request, in order. Look
-# into the server's terminal as well: it prints each step.
+# -i prints the headers of the answer, too. X-Steps lists what ran, in order. The same
+# steps are in the server's terminal.
 curl -s -i "$URL/open"
 #=> HTTP/1.1 200 OK
 #=> ...
@@ -20,7 +20,8 @@ curl -s -i "$URL/open"
 #=> ...
 #=> open since ...
 
-# For /closed a hook answers: the view does not run, after_request does.
+# The hook stop_closed() answers this request. The view does not run, but
+# after_request() does.
 curl -s -i "$URL/closed"
 #=> HTTP/1.1 503 SERVICE UNAVAILABLE
 #=> ...
@@ -28,25 +29,25 @@ curl -s -i "$URL/closed"
 #=> ...
 #=> closed
 
-# No route has this path, so there is no view. The hooks run all the same.
+# No route matches this path, so no view runs. The hooks run all the same.
 http --headers "$URL/nowhere"
 #=> HTTP/1.1 404 NOT FOUND
 #=> ...
 #=> X-Steps: before_request, after_request
 #=> ...
 
-# The first request since the start set FIRST_HOST to the host in its URL.
+# The first request after the start of the lesson set FIRST_HOST. This request has the
+# same host.
 curl -s "$URL/hosts"
 #=> first request: 127.0.0.1:...
 #=> this request: 127.0.0.1:...
 
-# A later request cannot change FIRST_HOST. -H sends a header; Host is the header that
-# holds the host name.
+# Send another host: -H sets a header of the request. FIRST_HOST stays the same.
 curl -s -H 'Host: example.org' "$URL/hosts"
 #=> first request: 127.0.0.1:...
 #=> this request: example.org
 
-# With HTTPie you write a header as name:value behind the URL.
+# With HTTPie you write a header as name:value after the URL.
 http --body "$URL/hosts" Host:example.org
 #=> first request: 127.0.0.1:...
 #=> this request: example.org

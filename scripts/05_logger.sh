@@ -29,16 +29,16 @@ ls exam_log.log exam_log.log.1
 find . -maxdepth 1 -name 'exam_log.log*' -size +2000c | grep -c .
 #=> 0
 
-# This view logs a warning first, then an info, then a debug message.
+# The view logs a warning, then an info, then a debug message.
 curl -s "$URL/levels"
 #=> logged
 
-# Only the warning is in the file: it is the last line. The info is in the server's
-# terminal only, and the debug message is nowhere.
+# The last line is the warning. The info is only in the server's terminal, and the
+# debug message is nowhere.
 tail -n 1 exam_log.log
 #=> ... WARNING a warning
 
-# For a path that is not there, the error handler logs an error.
+# No route matches this path: the handler for 404 logs an error.
 http --print=hb "$URL/nowhere"
 #=> HTTP/1.1 404 NOT FOUND
 #=> ...
@@ -48,10 +48,10 @@ http --print=hb "$URL/nowhere"
 tail -n 1 exam_log.log
 #=> ... ERROR 404: '/nowhere'
 
-# %0a in a path is a newline. A client tries to add a second line to the log.
+# %0a in a URL is a newline. This client tries to add a line to the log.
 curl -s -w '\n' "$URL/x%0a2026-01-01%2000:00:00,000%20ERROR%20all%20is%20lost"
 #=> <h1>404 Error</h1>
 
-# It is still one line: ascii() writes the newline as \n.
+# It is all in one line: ascii() writes the newline as \n.
 tail -n 1 exam_log.log
 #=> ... ERROR 404: '/x\n2026-01-01 00:00:00,000 ERROR all is lost'

@@ -12,26 +12,26 @@ case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/json_test") in
 esac
 set -v
 
-# response_class: the view chose the status 201 and the type application/json.
+# With response_class the view chose the status 201 and the type application/json.
 curl -s -w '\n%{http_code} %{content_type}\n' "$URL/test/foo"
 #=> {"username": "foo", "foo": "foo", "bar": 10000}
 #=> 201 application/json
 
-# A Korean letter in the path: %ED%95%9C is 한 in UTF-8. json.dumps writes it as \ud55c.
+# %ED%95%9C in a URL is the Korean letter 한. json.dumps writes it as \ud55c.
 curl -s -w '\n' "$URL/test/%ED%95%9C"
 #=> {"username": "\ud55c", "foo": "foo", "bar": 10000}
 
-# jsonify: the same type with less code. The text has no spaces and ends with a
+# jsonify sets the same type with less code. Its text has no spaces and ends with a
 # newline.
 curl -s -w '%{http_code} %{content_type}\n' "$URL/json_test"
 #=> {"one":1,"two":2,"tmp":10000}
 #=> 200 application/json
 
-# The call of the notes. HTTPie sends GET, too, if you leave it out.
+# This is the call in the notes. Without the word GET, HTTPie sends a GET here, too.
 http --body GET "$URL/json_test"
 #=> {"one":1,"two":2,"tmp":10000}
 
-# --pretty=format makes JSON easy to read. HTTPie sorts the keys here, not Flask.
+# With --pretty=format HTTPie prints JSON on several lines. It also sorts the keys.
 http --pretty=format --body "$URL/json_test"
 #=> {
 #=>     "one": 1,
@@ -39,8 +39,8 @@ http --pretty=format --body "$URL/json_test"
 #=>     "two": 2
 #=> }
 
-# The view returns a dict, and Flask calls jsonify. With ensure_ascii = False the Korean
-# text can be read as it is.
+# The view returns a dict. With app.json.ensure_ascii = False you can read the Korean
+# text.
 curl -s -w '%{http_code} %{content_type}\n' "$URL/dict"
 #=> {"인사":"안녕하세요"}
 #=> 200 application/json

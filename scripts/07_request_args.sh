@@ -11,51 +11,51 @@ case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/login") in
 esac
 set -v
 
-# One argument. The other is missing: get() returns None, which is null in JSON.
+# Send one argument. The other is missing: get() returns None, and JSON writes null.
 curl -s "$URL/login?user_name=foo"
 #=> {"auth":"success","tmp_parameter":null}
 
-# Two arguments, with "&" between them. The quotes are needed: without them the shell
-# ends the command at "&", and tmp_parameter is never sent (notes: mistake 25).
+# Send two arguments, with "&" between them. Put the URL in quotes: without them the
+# shell ends the command at "&" and does not send tmp_parameter (notes: mistake 25).
 curl -s "$URL/login?user_name=foo&tmp_parameter=bar"
 #=> {"auth":"success","tmp_parameter":"bar"}
 
-# HTTPie can write the "?" and the "&" for you: name==value. It also encodes what a URL
-# cannot hold as it is, here "&" and the spaces.
+# With name==value HTTPie adds "?" and "&" for you. It also encodes characters that have
+# a meaning in a URL, here the spaces and "&".
 http --body "$URL/login" user_name==foo tmp_parameter=='a & b'
 #=> {"auth":"success","tmp_parameter":"a & b"}
 
-# curl does the same with -G and --data-urlencode.
-curl -s -G "$URL/login" --data-urlencode 'user_name=foo' --data-urlencode 'tmp_parameter=a & b'
+# With -G and --data-urlencode curl does the same.
+curl -s -G "$URL/login" --data-urlencode 'tmp_parameter=a & b' -d user_name=foo
 #=> {"auth":"success","tmp_parameter":"a & b"}
 
-# Another name.
+# Send another name.
 curl -s "$URL/login?user_name=bar"
 #=> {"auth":"failed","tmp_parameter":null}
 
-# A number, and a name that comes twice.
+# Send a page number, and two tags.
 curl -s "$URL/items?page=2&tag=red&tag=sweet"
 #=> {"page":2,"tags":["red","sweet"]}
 
-# No arguments: page is the default, and the list of tags is empty.
+# Send no arguments. page is the default, and the list of tags is empty.
 curl -s "$URL/items"
 #=> {"page":1,"tags":[]}
 
-# "two" is not a number. The view takes the default, and the client does not learn of
-# the mistake.
+# "two" is not a number. page is the default again, and the answer does not tell the
+# client about the mistake.
 curl -s "$URL/items?page=two"
 #=> {"page":1,"tags":[]}
 
-# A required argument.
+# Send the required argument.
 curl -s "$URL/even?number=42"
 #=> {"even":true,"number":42}
 
-# The argument is not a number: the answer says what is wrong.
+# "three" is not a number. This time the answer says so.
 curl -s -w '%{http_code}\n' "$URL/even?number=three"
 #=> {"error":"number must be a whole number","number":"three"}
 #=> 400
 
-# The argument is missing: the error handler names it.
+# The required argument is missing. The error handler names it.
 curl -s -w '%{http_code}\n' "$URL/even"
 #=> {"error":"number is missing in the URL"}
 #=> 400
