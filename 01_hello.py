@@ -25,9 +25,9 @@ def hello():
     return "<h1>Hello World!</h1>"
 
 
-# The condition is true when you start this file: python 01_hello.py.
-# It is false when another program imports this file: then no server starts.
-# Check the spelling of __name__ (notes: mistake 3).
+# This is true when you start the file with "python 01_hello.py". It is false when
+# another program imports the file: then no server starts.
+# With a spelling mistake in __name__ Python stops with NameError (notes: mistake 3).
 if __name__ == "__main__":
     app.run(
         # The server listens on this address of your computer. It is not the
@@ -39,8 +39,8 @@ if __name__ == "__main__":
         # It is part of the URL: http://127.0.0.1:8080/hello. If a URL has no port,
         # the browser uses 80 for http and 443 for https (notes: mistake 13).
         port=8080,
-        # True helps while you write code: Flask starts again when you save the
-        # file, and the browser shows every error together with your source code.
+        # True helps while you write code: Flask restarts when you save the file,
+        # and the browser shows every error together with your source code.
         # Never use True when other computers can call the server: they would see
         # your source code, too (notes: mistake 14).
         debug=False,

@@ -46,16 +46,16 @@ def division_by_zero(error):
     return "<h1>The second number must not be 0</h1>", 400
 
 
-PRICES = {"apple": 1000, "pear": 1500}
+FRUITS = ["apple", "pear", "melon"]
 
 
-# This view has a bug: when the fruit is not in PRICES, Python raises KeyError.
-@app.route("/price/<fruit>")
-def price(fruit):
-    return f"{PRICES[fruit]} won"
+# This view has a bug: for the number 3 and above Python raises IndexError.
+@app.route("/fruit/<int:number>")
+def fruit(number):
+    return FRUITS[number]
 
 
-# A Python exception without a handler, here KeyError, is a 500. Flask prints the
+# A Python exception without a handler, here IndexError, is a 500. Flask prints the
 # traceback in the server's terminal. The client gets only this page.
 # With debug=True Flask does not call this function: the browser shows the
 # traceback.
@@ -78,4 +78,4 @@ if __name__ == "__main__":
 #     #=> 200
 # A person still reads "404 Error". A program reads the status, and 200 means that
 # the page exists.
-# How can price() answer 404 for a fruit that is not in PRICES?
+# How can fruit() answer 404 when the number is too large?

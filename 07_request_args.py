@@ -10,7 +10,7 @@ Notes  request > args
 # ///
 
 from flask import Flask, jsonify, request
-from werkzeug.exceptions import BadRequestKeyError  # Flask installs werkzeug, too.
+from werkzeug.exceptions import BadRequestKeyError  # Flask installs Werkzeug, too.
 
 app = Flask(__name__)
 
@@ -46,7 +46,7 @@ def items():
 
 @app.route("/even")
 def even():
-    # Use [] for an argument that is required. If it is missing, Flask raises
+    # Use [] for an argument that is required. If it is missing, Werkzeug raises
     # BadRequestKeyError, and the client gets a 400.
     text = request.args["number"]
 
@@ -64,7 +64,7 @@ def even():
 # Flask's own page for this error does not name the missing argument. This answer does.
 @app.errorhandler(BadRequestKeyError)
 def argument_missing(error):
-    # error.args[0] is the name in the brackets, here "number".
+    # error.args[0] is the name in the brackets, such as "number".
     name = error.args[0]
     return jsonify(error=f"{name} is missing in the URL"), 400
 

@@ -41,15 +41,14 @@ curl -s -w '\n%{http_code}\n' "$URL/divide/8/0"
 #=> <h1>The second number must not be 0</h1>
 #=> 400
 
-# Ask for the price of an apple. It is in PRICES.
-curl -s -w '\n%{http_code}\n' "$URL/price/apple"
-#=> 1000 won
+# The list FRUITS has three fruits, with the numbers 0, 1 and 2.
+curl -s -w '\n%{http_code}\n' "$URL/fruit/2"
+#=> melon
 #=> 200
 
-# The price of a melon is not in PRICES. Python raises KeyError, which has no handler of
-# its own, so the handler for 500 makes the page. The traceback is only in the server's
-# terminal.
-curl -s -w '\n%{http_code}\n' "$URL/price/melon"
+# There is no fruit number 3. Python raises IndexError. It has no handler of its own, so
+# the handler for 500 makes the page. The traceback is only in the server's terminal.
+curl -s -w '\n%{http_code}\n' "$URL/fruit/3"
 #=> <h1>500 Error</h1>
 #=> <p>The mistake is ours, not yours.</p>
 #=> 500
