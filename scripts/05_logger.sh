@@ -12,15 +12,15 @@ case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/levels") in
 esac
 set -v
 
-# The view logs 60 warnings.
+# The view logs 50 warnings.
 curl -s "$URL/fill"
-#=> 60 warnings logged
+#=> 50 warnings logged
 
 # The last line of the file is the last warning.
 tail -n 1 exam_log.log
-#=> ... WARNING warning 60 of 60
+#=> ... WARNING warning 50 of 50
 
-# 60 lines are more than 2000 bytes, so there are two files or more.
+# 50 lines are more than 2000 bytes, so there are two files or more.
 ls exam_log.log exam_log.log.1
 #=> exam_log.log
 #=> exam_log.log.1

@@ -27,7 +27,7 @@ curl -s -w '%{http_code} %{content_type}\n' "$URL/json_test"
 #=> {"one":1,"two":2,"tmp":10000}
 #=> 200 application/json
 
-# This is the call in the notes. Without the word GET, HTTPie sends a GET here, too.
+# This is the call in the notes. You can leave out GET, because it is the default.
 http --body GET "$URL/json_test"
 #=> {"one":1,"two":2,"tmp":10000}
 

@@ -11,7 +11,7 @@ case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/login") in
 esac
 set -v
 
-# Send one argument. The other is missing: get() returns None, and JSON writes null.
+# Send one argument. The other is missing: get() returns None, which is null in JSON.
 curl -s "$URL/login?user_name=foo"
 #=> {"auth":"success","tmp_parameter":null}
 
