@@ -27,13 +27,13 @@ def hello():
 
 # This is true when you start the file with "python 01_hello.py". It is false when
 # another program imports the file: then no server starts.
-# With a spelling mistake in __name__ Python stops with NameError (notes: mistake 3).
+# With a spelling mistake in __name__, Python stops with NameError (notes: mistake 3).
 if __name__ == "__main__":
     app.run(
         # The server listens on this address of your computer. It is not the
         # address of a website (notes: mistake 12).
-        # With "127.0.0.1" only programs on your computer can call the server. With
-        # "0.0.0.0" every computer that can reach yours can (notes: mistake 4).
+        # With "127.0.0.1" only programs on your own computer can call the server.
+        # With "0.0.0.0" other computers can call it, too (notes: mistake 4).
         host="127.0.0.1",
         # The port: write a number, not a string (notes: mistake 5).
         # It is part of the URL: http://127.0.0.1:8080/hello. If a URL has no port,

@@ -29,15 +29,15 @@ def get_username(username):
 # <int:number> takes digits only, and Flask turns them into an int.
 # /test/42 matches both routes. Flask prefers this one, because an int is more exact
 # than any text.
-# -1 and 1.5 are not digits only: they go to get_username(). Without that view they
-# would be a 404 (notes: mistake 6).
+# -1 and 1.5 are not only digits, so they go to get_username(). Without that view
+# they would be a 404 (notes: mistake 6).
 # Give each view a name of its own (notes: mistake 7).
 @app.route("/test/<int:number>")
 def get_number(number):
     return f"test: {number} (a number)"
 
 
-# <path:name> takes the rest of the path, with every "/" in it.
+# <path:name> takes the rest of the path, including every "/".
 # Flask has four more converters:
 #     <float:price>           a number with a point: 1.5, but not 1
 #     <string(length=2):code> a string of two characters

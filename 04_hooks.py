@@ -32,7 +32,7 @@ def add_step(step):
     print(step, flush=True)
 
 
-# A hook is a function that Flask calls for every request. It calls this one before
+# A hook is a function that Flask calls for every request. Flask calls this hook before
 # the view.
 @app.before_request
 def before_request():
@@ -40,8 +40,8 @@ def before_request():
     add_step("before_request")
 
 
-# It calls this one after the view, with the response. The client sees the steps in
-# the header X-Steps.
+# Flask calls this hook after the view and passes the response to it. The client sees
+# the steps in the header X-Steps.
 # Return the response: without "return response" the client gets a 500
 # (notes: mistake 11).
 @app.after_request
@@ -68,8 +68,8 @@ def show_open():
     return f"open since {START_TIME}\n"
 
 
-# Flask runs each request in its own thread, so two requests can call a hook at the
-# same time. With this lock the second one waits until the first has finished.
+# Flask runs each request in its own thread, so two requests can run a hook at the same
+# time. The code under "with first_lock" runs for one request only; the others wait.
 first_lock = Lock()
 
 

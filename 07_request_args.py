@@ -51,7 +51,7 @@ def even():
     text = request.args["number"]
 
     # int() raises ValueError if the text is not a whole number. Then tell the client
-    # which argument is wrong, and how.
+    # which argument is wrong, and why.
     try:
         number = int(text)
     except ValueError:

@@ -11,7 +11,7 @@ case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/hello") in
 esac
 set -v
 
-# Get the page. -s hides the progress of curl. -w '\n' adds a newline after the answer.
+# Get the page. -s hides the progress bar. -w '\n' adds a newline after the answer.
 curl -s -w '\n' "$URL/hello"
 #=> <h1>Hello World!</h1>
 

@@ -28,7 +28,7 @@ curl -s -w '\n' "$URL/test/-1" "$URL/test/1.5"
 #=> test: -1 (a string)
 #=> test: 1.5 (a string)
 
-# <path:name> takes the rest of the path, with every "/" in it.
+# <path:name> takes the rest of the path, including every "/".
 curl -s -w '\n' "$URL/folder/2026/11/photo.jpg"
 #=> folder: 2026/11/photo.jpg
 
