@@ -25,13 +25,12 @@ def hello():
     return "<h1>Hello World!</h1>"
 
 
-# This is true when you start the file with "python 01_hello.py". It is false when
-# another program imports the file: then no server starts.
+# The condition is true when you start this file with "python 01_hello.py". It is false
+# when another program imports the file: then no server starts.
 # With a spelling mistake in __name__, Python stops with NameError (notes: mistake 3).
 if __name__ == "__main__":
     app.run(
-        # The server listens on this address of your computer. It is not the
-        # address of a website (notes: mistake 12).
+        # The server listens on this address of your computer (notes: mistake 12).
         # With "127.0.0.1" only programs on your own computer can call the server.
         # With "0.0.0.0" other computers can call it, too (notes: mistake 4).
         host="127.0.0.1",
@@ -42,7 +41,8 @@ if __name__ == "__main__":
         # True helps while you write code: Flask restarts when you save the file,
         # and the browser shows every error together with your source code.
         # Never use True when other computers can call the server: they would see
-        # your source code, too (notes: mistake 14).
+        # your source code and could run programs on your computer
+        # (notes: mistake 14).
         debug=False,
     )
 
@@ -51,10 +51,11 @@ if __name__ == "__main__":
 # with
 #     @app.route("/hello")
 #     @app.route("/")
-# Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
+# Stop the lesson with Ctrl+C and start it again. Open a second terminal and call it
+# there:
 #     curl -s -w '\n' http://127.0.0.1:8080/
 #     #=> <h1>Hello World!</h1>
 #     curl -s -w '\n' http://127.0.0.1:8080/hello
 #     #=> <h1>Hello World!</h1>
 # A function can have two routes. Now the address that Flask prints works, too.
-# Write a second function with the route "/hello". Which of the two answers?
+# Write a second function with another name and the route "/hello". Which one answers?

@@ -15,30 +15,31 @@ from markupsafe import escape  # Flask installs markupsafe, too.
 app = Flask(__name__)
 
 
+# A function with a route is called a view.
 # <username> stands for one part of the path, up to the next "/".
-# Flask passes it to the function as a string: /test/foo calls get_username("foo").
+# Flask passes it to the view as a string: /test/foo calls get_username("foo").
 @app.route("/test/<username>")
 def get_username(username):
-    # The answer is HTML, and the client chose this text. escape() turns "<" into
-    # "&lt;", so the browser shows the text. Without escape() a text such as
-    # <script>...</script> would run in the browser (notes: mistake 2).
+    # The client (a browser or curl) chooses this text, and the answer is HTML.
+    # escape() turns "<" into "&lt;", so the browser shows the text as it is. Without
+    # escape() a text such as <script>...</script> would run in the browser
+    # (notes: mistake 2).
     text = escape(username)
     return f"test: {text} (a string)"
 
 
-# <int:number> takes digits only, and Flask turns them into an int.
-# /test/42 matches both routes. Flask prefers this one, because an int is more exact
-# than any text.
-# -1 and 1.5 are not only digits, so they go to get_username(). Without that view
-# they would be a 404 (notes: mistake 6).
+# int in <int:number> is a converter: it takes only digits and turns them into an int.
+# /test/42 matches both routes. Flask prefers the one with the narrower rule: this one.
+# -1 and 1.5 contain other characters, so they go to get_username(). Without
+# get_username() they would be a 404 (notes: mistake 6).
 # Give each view a name of its own (notes: mistake 7).
 @app.route("/test/<int:number>")
 def get_number(number):
     return f"test: {number} (a number)"
 
 
-# <path:name> takes the rest of the path, including every "/".
-# Flask has four more converters:
+# path is a converter, too: it takes the rest of the path, including every "/".
+# The other converters of Flask:
 #     <float:price>           a number with a point: 1.5, but not 1
 #     <string(length=2):code> a string of two characters
 #     <any(red, blue):color>  one of these words
@@ -49,8 +50,8 @@ def get_path(name):
 
 
 # A route answers GET requests, unless you name other methods: this one answers POST
-# and PUT. For every other method Flask answers 405 and lists the allowed methods in
-# the header Allow.
+# and PUT. For GET or DELETE Flask answers 405 and lists the allowed methods in the
+# header Allow. (Flask itself answers OPTIONS, a question for that list.)
 @app.route("/exam", methods=["POST", "PUT"])
 def exam():
     return f"method: {request.method}"

@@ -10,6 +10,7 @@ Notes  app > decorater > errorhandler
 # ///
 
 from flask import Flask, abort
+from markupsafe import escape
 
 app = Flask(__name__)
 
@@ -23,14 +24,15 @@ def even(number):
     return f"{number} is even"
 
 
-# Flask calls this function for every 404: after abort(404), and when no route
-# matches the path. What it returns is the answer.
+# This function is an error handler. Flask calls it for every 404: after abort(404),
+# and when no route matches the path. What it returns is the answer.
 @app.errorhandler(404)
 def page_not_found(error):
     # error is the exception. It holds a code (404), a name and a description.
-    reason = f"{error.code} {error.name}: {error.description}"
+    # A description can contain text of the client, so escape it.
+    reason = f"{error.code} {error.name}: {escape(error.description)}"
     page = f"<h1>404 Error</h1>\n<p>{reason}</p>"
-    # Flask does not set the status for you: without ", 404" the answer is 200.
+    # The second value is the status. If you return only page, the status is 200.
     return page, 404
 
 
@@ -39,8 +41,8 @@ def divide(a, b):
     return f"{a // b}"
 
 
-# A handler can also be for an exception class. When b is 0, Python raises
-# ZeroDivisionError in divide(), and Flask calls this function.
+# An error handler can also be for a class of Python exceptions. When b is 0, divide()
+# raises ZeroDivisionError, and Flask calls this function.
 @app.errorhandler(ZeroDivisionError)
 def division_by_zero(error):
     return "<h1>The second number must not be 0</h1>", 400
@@ -55,10 +57,9 @@ def fruit(number):
     return FRUITS[number]
 
 
-# A Python exception without a handler, here IndexError, is a 500. Flask prints the
+# IndexError has no error handler of its own, so it becomes a 500. Flask prints the
 # traceback in the server's terminal. The client gets only this page.
-# With debug=True Flask does not call this function: the browser shows the
-# traceback.
+# With debug=True Flask does not call this function: the client gets the traceback.
 @app.errorhandler(500)
 def server_error(error):
     return "<h1>500 Error</h1>\n<p>The mistake is ours, not yours.</p>", 500
@@ -71,11 +72,11 @@ if __name__ == "__main__":
 #     return page, 404
 # with
 #     return page
-# Stop the lesson with Ctrl+C. Start it with
-# "flask --app 03_errorhandler run --port 8080 --reload": then it starts again by
-# itself each time you save the file. Call it in the other terminal:
+# Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
 #     curl -s -o /dev/null -w '%{http_code}\n' http://127.0.0.1:8080/nowhere
 #     #=> 200
 # A person still reads "404 Error". A program reads the status, and 200 means that
 # the page exists.
+# If you start the lesson with "flask --app 03_errorhandler run --port 8080 --reload",
+# it starts again by itself each time you save the file.
 # How can fruit() answer 404 when the number is too large?

@@ -24,16 +24,17 @@ app = Flask(__name__)  # Flask, not False (notes: mistake 8).
 START_TIME = time.strftime("%H:%M:%S")
 
 
-# g holds values for one request: all hooks and the view of this request can use it.
-# The next request gets a new, empty g.
-# flush=True prints the step at once, also when the output goes into a file.
+# A hook is a function that Flask calls for every request. The hooks below call
+# add_step(), so that you see the order in which they run.
+# g holds values for one request: its hooks and its view can use them. The next request
+# gets a new, empty g.
 def add_step(step):
     g.steps.append(step)
+    # flush=True: print it now, do not wait for more text.
     print(step, flush=True)
 
 
-# A hook is a function that Flask calls for every request. Flask calls this hook before
-# the view.
+# Flask calls this hook before the view.
 @app.before_request
 def before_request():
     g.steps = []
@@ -52,8 +53,8 @@ def after_request(response):
 
 
 # A second before_request hook: Flask calls them in the order of this file.
-# If a hook returns None, the next hook or the view runs. If it returns anything else,
-# that is the answer, and the view does not run (notes: mistake 10).
+# If a hook returns nothing (None), the next hook or the view runs. If it returns
+# anything else, that is the answer, and the view does not run (notes: mistake 10).
 @app.before_request
 def stop_closed():
     if request.path == "/closed":
@@ -68,13 +69,14 @@ def show_open():
     return f"open since {START_TIME}\n"
 
 
-# Flask runs each request in its own thread, so two requests can run a hook at the same
-# time. The code under "with first_lock" runs for one request only; the others wait.
+# For later, when you need it: some work must wait for the first request. This hook
+# remembers the host name that the first request used.
+# The server runs each request in a thread of its own, so two requests can run a hook at
+# the same time. The lock lets only one of them at a time run the code under "with".
+# Without it two requests could both find that FIRST_HOST is missing.
 first_lock = Lock()
 
 
-# Some work needs the first request: this hook keeps the host name in its URL.
-# Without the lock two requests could both find that FIRST_HOST is missing.
 # A request for /closed does not get here: stop_closed() comes earlier and answers it.
 @app.before_request
 def remember_first_host():

@@ -26,30 +26,29 @@ file_handler = RotatingFileHandler(
     "exam_log.log", maxBytes=2000, backupCount=10, delay=True
 )
 
-# Each line holds the time, the level and the message.
+# Each line holds the time (asctime), the level and the message.
 file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
 # From here on app.logger writes into the file as well as into the terminal.
-# The notes put "if not app.debug:" before this line. With app.run(debug=True) the
-# file is written all the same: app.run() comes later, so app.debug is still False
-# here (notes: mistake 18). With "flask --app 05_logger run --debug" the condition
-# works: Flask turns debug on before it loads this file.
+# The notes write "if not app.debug:" before it. The file is written under debug all the
+# same, because app.run(debug=True) comes later (notes: mistake 18).
 app.logger.addHandler(file_handler)
 
 # The levels are, from low to high: DEBUG, INFO, WARNING, ERROR, CRITICAL.
-# A message must pass two levels. The first is the level of the logger: this logger
-# drops every message below INFO. Without the next line its level is WARNING, and
-# info() is dropped even if the handler's level is INFO (notes: mistake 19).
+# A message must pass two levels. The first is the level of the logger: app.logger
+# drops every message below INFO. Without this line its level is WARNING.
 app.logger.setLevel(logging.INFO)
 
 # The second is the level of the handler: messages below WARNING do not go into the
-# file.
+# file. This level alone is not enough: the logger must let a message pass, too
+# (notes: mistake 19).
 file_handler.setLevel(logging.WARNING)
 
 
 # 50 lines are more than 2000 bytes: after this request there is an exam_log.log.1.
 @app.route("/fill")
 def fill():
+    # logging puts the number in the place of %s.
     for number in range(1, 51):
         app.logger.warning("warning %s of 50", number)
     return "50 warnings logged\n"
@@ -66,11 +65,10 @@ def levels():
 @app.errorhandler(404)
 def page_not_found(error):
     # The text of error does not name the path, so log the path (notes: mistake 20).
-    # The client chose the path, and %0a in a URL is a newline. With a newline the
-    # client could add a line to your log that you did not write. ascii() puts the
-    # path in quotes and writes a newline as \n.
+    # The client chooses the path, and %0a in it is a newline: then the client could add
+    # a line to your log. ascii() writes a newline as \n, and a Korean letter as \uXXXX.
     path = ascii(request.path)
-    # A path can be long. Log 200 characters at most, so that a line fits into a file.
+    # Log 200 characters at most, so that one path does not fill the whole file.
     app.logger.error("404: %s", path[:200])
     return "<h1>404 Error</h1>", 404
 

@@ -26,23 +26,20 @@ def get_username(username):
         response=json.dumps(result),
         # You can choose any status. 201 means "Created". Without this line it is 200.
         status=201,
-        # This tells the client that the text is JSON. It is not a part of the route
-        # (notes: mistake 15).
+        # The mimetype tells the client that the text is JSON (notes: mistake 15).
         mimetype="application/json",
     )
 
 
-# json.dumps writes Korean letters as \uXXXX, and so does jsonify below. This setting
-# changes that for jsonify, in the whole app.
-# The old setting JSON_AS_ASCII has no effect any more (notes: mistake 21).
+# 2. jsonify: it makes the text and sets the type. The status is 200. Two settings
+# first, for all answers of jsonify:
+# json.dumps above writes a Korean letter as \uXXXX. With this setting jsonify writes
+# the letter. The old setting JSON_AS_ASCII has no effect any more (notes: mistake 21).
 app.json.ensure_ascii = False
-
-# jsonify also sorts the keys: "one", "tmp", "two". With this setting it keeps the
-# order of the dict.
+# Without this setting jsonify sorts the keys: "one", "tmp", "two".
 app.json.sort_keys = False
 
 
-# 2. jsonify: it makes the text and sets the type. The status is 200.
 @app.route("/json_test")
 def hello_json():
     data = {"one": 1, "two": 2, "tmp": 10000}
@@ -73,4 +70,4 @@ if __name__ == "__main__":
 #     curl -s http://127.0.0.1:8080/dict
 #     #=> {"\uc778\uc0ac":"\uc548\ub155\ud558\uc138\uc694"}
 # For a program both answers are the same text. But a person cannot read this one.
-# What does /json_test answer when you also set sort_keys to True?
+# How can you make the answer of /test/한 readable, too?

@@ -17,7 +17,8 @@ app = Flask(__name__)
 
 # request.args holds the arguments in the URL. /login?user_name=foo&tmp_parameter=bar
 # has two. Every value is a string. get() returns None if the argument is missing.
-# This is not a real login: never put a password into a URL.
+# This is not a real login: never put a password into a URL. Browsers and servers keep
+# the URLs in lists.
 @app.route("/login")
 def login():
     username = request.args.get("user_name")
@@ -41,7 +42,7 @@ def items():
 
     # A URL can hold the same name several times. getlist() returns all the values.
     tags = request.args.getlist("tag")
-    return jsonify(page=page, tags=tags)
+    return jsonify({"page": page, "tags": tags})
 
 
 @app.route("/even")
@@ -55,18 +56,19 @@ def even():
     try:
         number = int(text)
     except ValueError:
-        return jsonify(error="number must be a whole number", number=text), 400
+        return jsonify({"error": "number must be a whole number", "number": text}), 400
 
     is_even = number % 2 == 0
-    return jsonify(number=number, even=is_even)
+    return jsonify({"even": is_even, "number": number})
 
 
 # Flask's own page for this error does not name the missing argument. This answer does.
 @app.errorhandler(BadRequestKeyError)
 def argument_missing(error):
-    # error.args[0] is the name in the brackets, such as "number".
+    # Every Python exception has args: what was given to it when it was raised. Here
+    # args[0] is the name in the brackets, such as "number".
     name = error.args[0]
-    return jsonify(error=f"{name} is missing in the URL"), 400
+    return jsonify({"error": f"{name} is missing in the URL"}), 400
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 #!/bin/sh
 # Lesson 1's calls. In another terminal first:  python 01_hello.py
+# A line with #=> is the answer to expect; ... stands for text that can differ.
 URL=${1:-http://127.0.0.1:8080}
+
+# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 1.
 # In a script HTTPie must not read standard input: it would wait, or send a POST.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 1 has the path /hello.
@@ -40,7 +43,8 @@ curl -s -w '%{http_code}\n' "$URL/"
 #=> ...
 #=> 404
 
-# "/hello/" is not "/hello": no route matches it.
+# "/hello/" is not "/hello": no route matches it. With --headers HTTPie prints only the
+# headers of the answer.
 http --headers "$URL/hello/"
 #=> HTTP/1.1 404 NOT FOUND
 #=> ...

@@ -1,6 +1,9 @@
 #!/bin/sh
 # Lesson 2's calls. In another terminal first:  python 02_route_args.py
+# A line with #=> is the answer to expect; ... stands for text that can differ.
 URL=${1:-http://127.0.0.1:8080}
+
+# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 2.
 # In a script HTTPie must not read standard input: it would wait, or send a POST.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 2 has the path /folder/a.
@@ -23,7 +26,8 @@ curl -s -w '\n' "$URL/test/42"
 curl -s -w '\n' "$URL/test/007"
 #=> test: 7 (a number)
 
-# "-" and "." are not digits, so -1 and 1.5 go to the view for strings.
+# "-" and "." are not digits, so -1 and 1.5 go to the view for strings. curl can ask for
+# two URLs in one command.
 curl -s -w '\n' "$URL/test/-1" "$URL/test/1.5"
 #=> test: -1 (a string)
 #=> test: 1.5 (a string)
@@ -36,7 +40,8 @@ curl -s -w '\n' "$URL/folder/2026/11/photo.jpg"
 curl -s -w '\n' -X POST "$URL/exam"
 #=> method: POST
 
-# It takes PUT, too. With HTTPie you write the method before the URL.
+# It takes PUT, too. With HTTPie you write the method before the URL. --body prints only
+# the body of the answer.
 http --body PUT "$URL/exam"
 #=> method: PUT
 
@@ -47,8 +52,8 @@ http --headers GET "$URL/exam"
 #=> Allow: ...
 #=> ...
 
-# This client sends HTML in the path. After escape() it is text: the browser shows it
-# and runs nothing.
+# This client sends an HTML tag in the path. A browser would run the code in onerror.
+# After escape() it is text: the browser shows it and runs nothing.
 http --body "$URL/test/<img src=x onerror=alert(1)>"
 #=> test: &lt;img src=x onerror=alert(1)&gt; (a string)
 

@@ -1,6 +1,9 @@
 #!/bin/sh
 # Lesson 3's calls. In another terminal first:  python 03_errorhandler.py
+# A line with #=> is the answer to expect; ... stands for text that can differ.
 URL=${1:-http://127.0.0.1:8080}
+
+# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 3.
 # In a script HTTPie must not read standard input: it would wait, or send a POST.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 3 has the path /divide/8/2.
@@ -24,7 +27,7 @@ curl -s -w '\n%{http_code}\n' "$URL/even/3"
 #=> 404
 
 # No route matches this path: the same handler makes the page. The description is from
-# Flask.
+# Flask. With --print=hb HTTPie prints the headers (h) and the body (b).
 http --print=hb "$URL/nowhere"
 #=> HTTP/1.1 404 NOT FOUND
 #=> ...

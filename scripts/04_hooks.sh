@@ -1,6 +1,9 @@
 #!/bin/sh
 # Lesson 4's calls. In another terminal first:  python 04_hooks.py
+# A line with #=> is the answer to expect; ... stands for text that can differ.
 URL=${1:-http://127.0.0.1:8080}
+
+# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 4.
 # In a script HTTPie must not read standard input: it would wait, or send a POST.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 4 has the path /hosts.

@@ -1,7 +1,10 @@
 #!/bin/sh
 # Lesson 5's calls. In another terminal first:  python 05_logger.py
 # Run this script in the folder where you started the lesson: exam_log.log is there.
+# A line with #=> is the answer to expect; ... stands for text that can differ.
 URL=${1:-http://127.0.0.1:8080}
+
+# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 5.
 # In a script HTTPie must not read standard input: it would wait, or send a POST.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 5 has the path /levels.
@@ -25,7 +28,8 @@ ls exam_log.log exam_log.log.1
 #=> exam_log.log
 #=> exam_log.log.1
 
-# Count the files that are larger than 2000 bytes: there are none.
+# find lists the log files that are larger than 2000 bytes, and grep counts them: there
+# are none.
 find . -maxdepth 1 -name 'exam_log.log*' -size +2000c | grep -c .
 #=> 0
 

@@ -1,6 +1,9 @@
 #!/bin/sh
 # Lesson 6's calls. In another terminal first:  python 06_jsonify.py
+# A line with #=> is the answer to expect; ... stands for text that can differ.
 URL=${1:-http://127.0.0.1:8080}
+
+# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 6.
 # In a script HTTPie must not read standard input: it would wait, or send a POST
 # (notes: mistake 22).
 http() { command http --ignore-stdin --pretty=none "$@"; }
@@ -17,7 +20,8 @@ curl -s -w '\n%{http_code} %{content_type}\n' "$URL/test/foo"
 #=> {"username": "foo", "foo": "foo", "bar": 10000}
 #=> 201 application/json
 
-# %ED%95%9C in a URL is the Korean letter 한. json.dumps writes it as \ud55c.
+# %ED%95%9C in a URL is the Korean letter 한. json.dumps writes it as \ud55c, unless you
+# write json.dumps(result, ensure_ascii=False).
 curl -s -w '\n' "$URL/test/%ED%95%9C"
 #=> {"username": "\ud55c", "foo": "foo", "bar": 10000}
 

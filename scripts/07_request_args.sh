@@ -1,6 +1,9 @@
 #!/bin/sh
 # Lesson 7's calls. In another terminal first:  python 07_request_args.py
+# A line with #=> is the answer to expect; ... stands for text that can differ.
 URL=${1:-http://127.0.0.1:8080}
+
+# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 7.
 # In a script HTTPie must not read standard input: it would wait, or send a POST.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 7 has the path /login.
@@ -25,8 +28,8 @@ curl -s "$URL/login?user_name=foo&tmp_parameter=bar"
 http --body "$URL/login" user_name==foo tmp_parameter=='a & b'
 #=> {"auth":"success","tmp_parameter":"a & b"}
 
-# With -G and --data-urlencode curl does the same.
-curl -s -G "$URL/login" --data-urlencode 'tmp_parameter=a & b' -d user_name=foo
+# With -G curl adds "?" and "&", and --data-urlencode encodes such characters.
+curl -s -G "$URL/login" --data-urlencode user_name=foo --data-urlencode 'tmp_parameter=a & b'
 #=> {"auth":"success","tmp_parameter":"a & b"}
 
 # Send another name.
