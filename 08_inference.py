@@ -482,22 +482,35 @@ class Worker:
         self.pipe.recv()
 
     def stop(self):
+        if self.process is None:
+            return
         self.process.kill()
+        # Wait for its end: without this it would stay in the list of processes.
         self.process.join()
         self.process.close()
         self.process = None
         self.pipe.close()
 
-    def is_running(self):
-        return self.process is not None and self.process.is_alive()
+    def takes(self, request):
+        """Whether the worker runs and takes a request."""
+        if self.process is None:
+            return False
+        try:
+            self.pipe.send(request)
+            return self.pipe.poll(MAX_SECONDS) and self.pipe.recv() == "go on"
+        except (EOFError, ConnectionError):
+            return False
 
     def ask(self, file, model_type, draw):
         """("ok", answer) of look_at_picture(), or ("bad picture" or "bug", text)."""
-        # The system may have ended it since the last picture.
-        if not self.is_running():
+        request = (model_type, draw)
+        # Somebody may have ended the worker since its last picture.
+        if not self.takes(request):
+            self.stop()
             self.start()
+            if not self.takes(request):
+                raise RuntimeError("a new worker does not take a picture")
         try:
-            self.pipe.send((model_type, draw))
             while piece := file.read(PIECE):
                 self.pipe.send_bytes(piece)
             # No bytes: this was the last piece.
@@ -558,10 +571,10 @@ def ask_worker(file, model_type, draw):
     try:
         status, answer = worker.ask(file, model_type, draw)
     finally:
-        if worker.is_running():
-            idle_workers.put(worker)
-        else:
+        if worker.process is None:
             start_in_background(worker)
+        else:
+            idle_workers.put(worker)
     if status == "bad picture":
         abort(400, f"img_file: {file.filename[:99]!r} {answer}")
     if status == "bug":
@@ -587,6 +600,7 @@ def work(pipe):
     while True:
         try:
             model_type, draw = pipe.recv()
+            pipe.send("go on")
             data = receive_file(pipe)
             pipe.send(answer_of_worker(data, model_type, draw))
         except (EOFError, ConnectionError):
