@@ -1,6 +1,7 @@
 """Lesson 8: inference: send pictures, get back what a network sees in them.
 
-Run    python 08_inference.py   (then open http://127.0.0.1:4958/)
+Run    python 08_inference.py
+Open   http://127.0.0.1:4958/
 Calls  scripts/08_inference.sh
 Notes  request > files, from, e.g.
 """
@@ -8,154 +9,658 @@ Notes  request > files, from, e.g.
 # dependencies = ["flask>=3.1,<4", "numpy>=2.3,<3", "opencv-python>=5.0,<6"]
 # ///
 
+import multiprocessing
 import os
+import queue
+import signal
 import socket
-import zlib
-from concurrent.futures import ThreadPoolExecutor
-
-os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = "25000000"  # read once, while cv2 loads
+import sys
+import threading
+import traceback
 
 import cv2
 import numpy as np
 from flask import Flask, abort, jsonify, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
-app = Flask(__name__)  # Erratum 30: the notes leave out this line and three imports.
-app.json.ensure_ascii = app.json.sort_keys = False
-app.config.update(MAX_CONTENT_LENGTH=16_000_000, MAX_FORM_PARTS=20)  # beyond: 413
-RequestEntityTooLarge.description = "request: over 16 MB, 20 parts or 500 kB of text"
-# One thread for all pictures: a crowd waits its turn and cannot fill the memory, and a
-# net must not be used by two at once.
-worker = ThreadPoolExecutor(1)
-cv2.setNumThreads(1)  # more would cost more time in sum; for more cores: gunicorn
+# The notes leave out this line and three imports (notes: mistake 30).
+app = Flask(__name__)
 
+# Send Korean text as it is, not as \uXXXX.
+app.json.ensure_ascii = False
+# Keep the keys in the order in which the views below write them.
+app.json.sort_keys = False
 
-# 1. From the client's bytes to a picture: an array (height, width, 3) of uint8,
-# blue first. Erratum 25: a name in request.files holds one file, not a list.
-def read_picture(file):
-    data = file.read()
-    # Each FF DA in a JPEG is one more pass over the picture: 1000 take half a minute.
-    jpeg = data.startswith(b"\xff\xd8\xff") and data.count(b"\xff\xda") <= 50
-    # A PNG is a list of chunks with their lengths, which OpenCV believes: 41 bytes can
-    # ask for 4 GB. And 16 MB can unpack to 16 GB, where 25 Mpx need 100 MB.
-    at, chunks, unpack = (len(data) if jpeg else 8), [], zlib.decompressobj()
-    while data[at + 4 : at + 8] not in (b"IEND", b"") and len(chunks) < 5000:
-        start, at = at, at + 12 + int.from_bytes(data[at : at + 4], "big")
-        chunks.append(data[start + 4 : at - 4])
-    png = data[:8] + data[at : at + 12] == b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\xaeB`\x82"
-    packed = b"".join(chunk[4:] for chunk in chunks if chunk.startswith(b"IDAT"))
-    try:
-        unpack.decompress(packed, 101_000_000)
-        fits = jpeg or (png and not unpack.unconsumed_tail)
-        pixels = np.frombuffer(data, np.uint8)  # Erratum 26: not fromstring, not int8.
-        img = cv2.imdecode(pixels, cv2.IMREAD_COLOR) if fits else None
-    except (cv2.error, zlib.error):  # Erratum 28: too many pixels raise, others do not.
-        img = None
-    if img is None:  # Erratum 29: name the file, do not print what is in it.
-        abort(400, f"img_file: {file.filename[:99]!r} is no JPEG or PNG up to 25 Mpx")
-    return img
+# The file has five parts, and you may stop reading after any of them:
+# 1 the request, 2 the models, 3 extras, 4 workers and limits, 5 the page.
 
 
-# 2. From a picture to detections, with boxes [x, y, width, height] in whole pixels.
-def detection(img, label, score, box):
-    size = np.array(img.shape[1::-1])
-    low = np.clip(np.round(box[:2]), 0, size - 1)
-    high = np.clip(np.round(np.add(box[:2], box[2:])), low + 1, size)
-    box = [int(n) for n in (*low, *(high - low))]  # NumPy's numbers are not JSON
-    return {"label": label, "score": round(float(score), 3), "box": box}
+# ---------------------------------------------------------------------------
+# 1. THE REQUEST: files -> bytes -> numpy -> cv2 -> model -> JSON
+# ---------------------------------------------------------------------------
 
 
-def resized(img, longer_side):
-    scale = longer_side / max(img.shape[:2])
-    width, height = (max(1, round(side * scale)) for side in img.shape[1::-1])
-    return cv2.resize(img, (width, height), interpolation=cv2.INTER_AREA), scale
-
-
-# Codes from an eighth of the longer side on: thousands of tiny ones cost minutes.
-def find_qrcodes(img):
-    small, scale = resized(img, min(800, max(img.shape[:2])))
-    detector = cv2.QRCodeDetectorAruco()
-    settings = detector.getArucoParameters()
-    settings.minMarkerPerimeterRate = 0.15
-    detector.setArucoParameters(settings)
-    found, texts, corners, _ = detector.detectAndDecodeMulti(small)
-    codes = zip(texts, corners) if found else []  # a text is empty if unreadable
-    return [detection(img, t, 1, cv2.boundingRect(c / scale)) for t, c in codes if t]
-
-
-# A small network: for every fourth pixel a score and the ways to the berry's sides.
-MODEL = np.fromfile(f"{app.root_path}/models/strawberry.onnx", np.uint8)
-NET = cv2.dnn.readNetFromONNX(MODEL)
-THRESHOLD = 0.4  # on dev photographs: precision 0.78, recall 0.78
-
-
-def find_strawberries(img):
-    small, scale = resized(img, 416)
-    square = np.full((416, 416, 3), 114, np.uint8)
-    square[: small.shape[0], : small.shape[1]] = small
-    NET.setInput(cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True))
-    score, *sides = NET.forward()[0]
-    # The middle of a berry is where no neighbour scores higher.
-    peaks = (score >= THRESHOLD) & (score == cv2.dilate(score, np.ones((3, 3))))
-    (y, x), scores = np.nonzero(peaks), score[peaks]
-    left, top, right, bottom = (side[peaks] for side in sides)
-    boxes = np.stack([x * 4 + 2 - left, y * 4 + 2 - top, left + right, top + bottom], 1)
-    best = cv2.dnn.NMSBoxes(boxes, scores, THRESHOLD, 0.5)  # one box for each berry
-    return [detection(img, "strawberry", scores[i], boxes[i] / scale) for i in best]
-
-
-MODELS = {"strawberry": find_strawberries, "qrcode": find_qrcodes}  # add yours here
-
-
-def inference(img, model_type):
-    return MODELS[model_type](img)
-
-
-def work(file, model_type, draw):
-    img = read_picture(file)
-    found = inference(img, model_type)
-    if not draw:
-        size = {"width": img.shape[1], "height": img.shape[0]}
-        return {"filename": file.filename, **size, "detections": found}
-    thick, pink = max(2, max(img.shape) // 300), (255, 0, 255)
-    for one in found:
-        above = one["box"][0], max(one["box"][1] - 2 * thick, 8 * thick)
-        cv2.rectangle(img, one["box"], pink, thick)
-        cv2.putText(img, one["label"], above, 0, thick / 3, pink, thick)
-    return cv2.imencode(".jpg", img)[1].tobytes()
-
-
-# 3. The request (erratum 32): args in the URL, form and files in the body (erratum 33).
+# args come from the URL, behind its "?"; form and files from the body of the request
+# (notes: mistakes 29 and 34).
 @app.post("/exam")
 def exam():
-    names = request.files.items()
-    files = {n: {"filename": f.filename, "bytes": len(f.read())} for n, f in names}
+    files = {}
+    for name, file in request.files.items():
+        files[name] = {"filename": file.filename, "bytes": len(file.read())}
     return jsonify(args=request.args, form=request.form, files=files)
 
 
 @app.route("/inference", methods=["POST", "PUT"])
 def api_inference():
-    model_type = request.form.get("model_type", "")[:40]
+    # What does the client ask for? A wrong value is a 400 that says what is allowed.
+    # A value in a message is cut, and repr() (the "!r") makes line breaks visible.
+    model_type = request.form.get("model_type", "")
     if model_type not in MODELS:
-        abort(400, f"model_type: {model_type!r} is not one of {', '.join(MODELS)}")
-    draw = request.args.get("draw", "0")[:40]
+        allowed = ", ".join(MODELS)
+        abort(400, f"model_type: {model_type[:40]!r} is not one of {allowed}")
+
+    draw = request.args.get("draw", "0")
     if draw not in ("0", "1"):
-        abort(400, f"draw: {draw!r} is not one of 0, 1")
+        abort(400, f"draw: {draw[:40]!r} is not one of 0, 1")
+
+    # request.files["img_file"] is the first file alone; getlist() gives all of them
+    # (notes: mistake 27). A file without a name is an empty field of a browser's form.
     files = [file for file in request.files.getlist("img_file") if file.filename]
-    if not 1 <= len(files) <= (10 if draw == "0" else 1):
-        abort(400, f"img_file: {len(files)} files, allowed are 1 to 10, 1 with draw=1")
-    # One after the other; erratum 31: every result is kept, not the last one alone.
-    answers = [worker.submit(work, f, model_type, draw == "1").result() for f in files]
-    if draw == "1":
-        return app.response_class(answers[0], status=200, mimetype="image/jpeg")
-    return jsonify(model_type=model_type, results=answers)
+    most_files = 1 if draw == "1" else MAX_FILES
+    if len(files) < 1 or len(files) > most_files:
+        allowed = f"1 to {MAX_FILES}, 1 with draw=1"
+        abort(400, f"img_file: {len(files)} files, allowed are {allowed}")
+
+    # One file after the other, and every answer is kept (notes: mistake 33).
+    results = []
+    for file in files:
+        # Another process, a worker, runs look_at_picture() with the file's bytes.
+        # Part 4 says why, and stands between the two.
+        answer = ask_worker(file, model_type, draw == "1")
+        if draw == "1":
+            return app.response_class(answer, status=200, mimetype="image/jpeg")
+        results.append({"filename": file.filename, **answer})
+    return jsonify(model_type=model_type, results=results)
 
 
-# Every error is JSON: what abort() says above, and what Flask and Werkzeug raise.
+def look_at_picture(data, model_type, draw):
+    """What is in a picture file, given as bytes: a dict, or with draw a JPEG's bytes."""
+    if not is_jpeg_png_or_webp(data):
+        raise BadPicture("is not a JPEG, PNG or WebP picture: save it as JPEG")
+    # 1, or 2, 4, 8 for a phone's large photograph: see "Large photographs" in part 3.
+    step = decoding_step(data)
+
+    # The bytes as an array of numbers from 0 to 255 (notes: mistake 28).
+    numbers = np.frombuffer(data, np.uint8)
+    try:
+        # The picture as an array (height, width, 3) of uint8: blue, green, red.
+        img = cv2.imdecode(numbers, IMREAD_MODES[step])
+    except cv2.error as error:
+        # OpenCV raises for too many pixels and for too little memory ...
+        raise BadPicture(reason_of(error)) from None
+    if img is None:
+        # ... and returns None for all other files that it cannot read. Do not print
+        # such bytes (notes: mistakes 31 and 32).
+        raise BadPicture("is damaged: no picture can be read from it")
+
+    detections = inference(img, model_type)
+    if draw:
+        return draw_detections(img, detections)
+    return answer_in_pixels_of_upload(data, img, step, detections)
+
+
+def inference(img, model_type):
+    """The detections of one model in a picture."""
+    find = MODELS[model_type]
+    return find(img)
+
+
+class BadPicture(Exception):
+    """The file cannot be looked at; the client gets a 400 with the text."""
+
+
+# ---------------------------------------------------------------------------
+# 2. THE MODELS: from a picture to a list of detections
+# ---------------------------------------------------------------------------
+
+# Read the network once, when this file is loaded. Each worker process has its own: two
+# threads that use the same network at once would get wrong answers.
+NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
+NET_SIDE = 416  # the network looks at pictures of 416 x 416 pixels ...
+CELL = 4  # ... and answers for each cell of 4 x 4 pixels in it
+GREY = 114  # what it was trained to see where the picture does not fill the square
+THRESHOLD = 0.4  # on dev photographs: precision 0.78, recall 0.78
+MAX_OVERLAP = 0.5  # boxes that share more than half of their area are the same berry
+
+
+def find_strawberries(img):
+    # Lay the picture at the top left of a grey square.
+    small, scale = resized(img, NET_SIDE)
+    height, width = small.shape[:2]
+    square = np.full((NET_SIDE, NET_SIDE, 3), GREY, np.uint8)
+    square[:height, :width] = small
+
+    # The network wants (1, 3, 416, 416): red, green, blue, numbers from 0 to 1.
+    NET.setInput(cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True))
+    # (5, 104, 104): five numbers for each cell.
+    cells = NET.forward()[0]
+
+    # The first number is the score: is this cell the middle of a strawberry?
+    # It is where the score is high enough and no neighbour has a higher one.
+    scores = cells[0]
+    highest_near = cv2.dilate(scores, np.ones((3, 3)))
+    is_middle = (scores >= THRESHOLD) & (scores == highest_near)
+
+    boxes = []
+    box_scores = []
+    for row, column in np.argwhere(is_middle):
+        # The other four: the distances from the cell's middle to the berry's sides.
+        left, top, right, bottom = cells[1:, row, column].tolist()
+        middle_x = column * CELL + CELL / 2
+        middle_y = row * CELL + CELL / 2
+        boxes.append([middle_x - left, middle_y - top, left + right, top + bottom])
+        box_scores.append(float(scores[row, column]))
+
+    # Two neighbouring cells may both find the same berry: keep the better box.
+    # NMSBoxes gives the positions of the boxes to keep, the best one first.
+    detections = []
+    for number in cv2.dnn.NMSBoxes(boxes, box_scores, THRESHOLD, MAX_OVERLAP):
+        box = np.array(boxes[number]) / scale
+        detections.append(detection(img, "strawberry", box_scores[number], box))
+    return detections
+
+
+QR_SIDE = 800  # search in a picture whose longer side has at most so many pixels
+# Leave out squares whose outline is shorter than 0.15 x the longer side of the picture.
+# Thousands of tiny squares would take minutes.
+QR_MIN_OUTLINE = 0.15
+
+
+def find_qrcodes(img):
+    longer_side = max(img.shape[:2])
+    small, scale = resized(img, min(QR_SIDE, longer_side))
+
+    detector = cv2.QRCodeDetectorAruco()
+    settings = detector.getArucoParameters()
+    settings.minMarkerPerimeterRate = QR_MIN_OUTLINE
+    detector.setArucoParameters(settings)
+    # Ask for bytes: the texts would be an exception for a code that is not UTF-8.
+    found, contents, corners, _ = detector.detectAndDecodeBytesMulti(small)
+    if not found:
+        return []
+
+    detections = []
+    for number, content in enumerate(contents):
+        # A code was seen but could not be read.
+        if not content:
+            continue
+        # (4, 2): x and y of the four corners. The last pixel belongs to the code.
+        left, top = corners[number].min(axis=0)
+        right, bottom = corners[number].max(axis=0) + 1
+        box = np.array([left, top, right - left, bottom - top]) / scale
+        text = content.decode("utf-8", errors="replace")
+        detections.append(detection(img, text, 1, box))
+    return detections
+
+
+# Add your own model here, and its function above: it is given a picture and returns a
+# list of detections. The page, the errors and ?draw=1 know it at once.
+MODELS = {
+    "strawberry": find_strawberries,
+    "qrcode": find_qrcodes,
+}
+
+
+# What the models share:
+
+
+def detection(img, label, score, box):
+    """One thing that was found. box: [x, y, width, height] in pixels of img."""
+    img_height, img_width = img.shape[:2]
+    x, y, width, height = box
+    # Cut off what lies outside the picture.
+    left = min(max(float(x), 0), img_width)
+    top = min(max(float(y), 0), img_height)
+    right = min(max(float(x + width), 0), img_width)
+    bottom = min(max(float(y + height), 0), img_height)
+    # float(): jsonify does not know NumPy's numbers.
+    return {
+        "label": label,
+        "score": round(float(score), 3),
+        "box": [left, top, right - left, bottom - top],
+    }
+
+
+def resized(img, longer_side):
+    """The picture with this many pixels on its longer side, and the scale."""
+    height, width = img.shape[:2]
+    scale = longer_side / max(height, width)
+    # At least one pixel: a picture may be 1000000 x 1.
+    new_width = max(1, round(width * scale))
+    new_height = max(1, round(height * scale))
+    size = (new_width, new_height)
+    return cv2.resize(img, size, interpolation=cv2.INTER_AREA), scale
+
+
+# ---------------------------------------------------------------------------
+# 3. EXTRAS: the answer in pixels, large photographs, drawing, errors as JSON
+# ---------------------------------------------------------------------------
+
+
+def is_jpeg_png_or_webp(data):
+    """Whether a file starts as one of the three formats does."""
+    is_jpeg = data.startswith(b"\xff\xd8\xff")
+    is_png = data.startswith(b"\x89PNG\r\n\x1a\n")
+    is_webp = data.startswith(b"RIFF") and data[8:12] == b"WEBP"
+    return is_jpeg or is_png or is_webp
+
+
+# A model's boxes are in pixels of the picture that it was given, with fractions. The
+# client gets whole pixels of the file that it sent. This is done here and nowhere else.
+def answer_in_pixels_of_upload(data, img, step, detections):
+    height, width = img.shape[:2]
+    if step > 1:
+        width, height = size_before_decoding(data, img, step)
+
+    for found in detections:
+        x, y, box_width, box_height = found["box"]
+        # At least one pixel, and inside the picture.
+        left = min(round(x * step), width - 1)
+        top = min(round(y * step), height - 1)
+        right = min(max(round((x + box_width) * step), left + 1), width)
+        bottom = min(max(round((y + box_height) * step), top + 1), height)
+        found["box"] = [left, top, right - left, bottom - top]
+    return {"width": width, "height": height, "detections": detections}
+
+
+# Large photographs. A phone's JPEG has 12 megapixels and more, and the models look at
+# 416 and 800 pixels. A JPEG can be decoded at a half, a quarter or an eighth of its
+# size: that takes half the time and a sixteenth of the memory.
+IMREAD_MODES = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+# Twice what the strawberry network looks at, and more than the search for QR codes does.
+ENOUGH_SIDE = 832
+
+
+def decoding_step(data):
+    """How many times smaller to decode a file: 1, 2, 4 or 8."""
+    size = jpeg_size(data)
+    if size is None:
+        return 1
+    width, height = size
+    # OpenCV's own check counts the pixels of the small picture.
+    if width * height > MAX_PIXELS:
+        raise BadPicture(TOO_MANY_PIXELS)
+    step = 1
+    while step < 8 and max(width, height) / (2 * step) >= ENOUGH_SIDE:
+        step = 2 * step
+    return step
+
+
+def jpeg_size(data):
+    """(width, height) as a JPEG's header says; None if it does not say, or no JPEG."""
+    if not data.startswith(b"\xff\xd8"):
+        return None
+    # After these two bytes come segments: FF, a kind, a length, and what they hold.
+    position = 2
+    while data[position : position + 1] == b"\xff":
+        kind = data[position + 1 : position + 2]
+        # C0, C1, C2: "start of frame" of the usual kinds of JPEG.
+        if kind in (b"\xc0", b"\xc1", b"\xc2"):
+            height = int.from_bytes(data[position + 5 : position + 7], "big")
+            width = int.from_bytes(data[position + 7 : position + 9], "big")
+            return width, height
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        position += 2 + length
+    return None
+
+
+def size_before_decoding(data, img, step):
+    """(width, height) of a JPEG that was decoded smaller, turned as img is turned."""
+    width, height = jpeg_size(data)
+    # Decoding at a quarter makes 3 pixels of 9, 10, 11 or 12: "-(-a // b)" rounds up.
+    small_shape = (-(-height // step), -(-width // step))
+    if img.shape[:2] == small_shape:
+        return width, height
+    # A photograph's EXIF block says how the camera was held; OpenCV has turned it.
+    if img.shape[1::-1] == small_shape:
+        return height, width
+    raise BadPicture("is damaged: its header gives another size than its picture has")
+
+
+PINK = (255, 0, 255)
+WHITE = (255, 255, 255)
+DRAWN_SIDE = 1600  # pixels of the longer side, at most: enough for a screen
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+MAX_LABEL = 30  # characters; a QR code can hold thousands
+
+
+def draw_detections(img, detections):
+    """The bytes of a JPEG: the picture with a box and a label for each detection."""
+    longer_side = max(img.shape[:2])
+    drawn, scale = resized(img, min(DRAWN_SIDE, longer_side))
+    height, width = drawn.shape[:2]
+    thickness = max(2, max(height, width) // 300)
+    font_scale = max(0.4, max(height, width) / 1400)
+    # Where a label is already: the next one must not cover it.
+    is_taken = np.zeros((height, width), bool)
+
+    for found in detections:
+        x, y, box_width, box_height = [round(side * scale) for side in found["box"]]
+        cv2.rectangle(drawn, (x, y, box_width, box_height), PINK, thickness)
+
+    for found in detections:
+        x, y, box_width, _ = [round(side * scale) for side in found["box"]]
+        score = f"{found['score']:.2f}"
+        text = f"{found['label'][:MAX_LABEL]} {score}"
+        label_width, label_height, baseline = label_size(text, font_scale)
+        # On a small box the score alone: there is no room for more.
+        if label_width > 1.5 * box_width:
+            text = score
+            label_width, label_height, baseline = label_size(text, font_scale)
+        left = max(0, min(x, width - label_width))
+        top = free_row(is_taken, left, y - label_height, label_width, label_height)
+        # Labels everywhere, down to the edge: this box stays without one.
+        if top is None:
+            continue
+        is_taken[top : top + label_height, left : left + label_width] = True
+        cv2.rectangle(drawn, (left, top, label_width, label_height), PINK, cv2.FILLED)
+        start = (left + 2, top + baseline)
+        cv2.putText(drawn, text, start, FONT, font_scale, WHITE, 1, cv2.LINE_AA)
+
+    _, jpeg = cv2.imencode(".jpg", drawn)
+    return jpeg.tobytes()
+
+
+def label_size(text, font_scale):
+    """Width and height of a label, and how far below its top the letters stand."""
+    (text_width, text_height), below = cv2.getTextSize(text, FONT, font_scale, 1)
+    return text_width + 4, text_height + below + 2, text_height + 2
+
+
+def free_row(is_taken, left, top, label_width, label_height):
+    """The first row from top on where a label covers no other one, or None."""
+    top = max(0, top)
+    while top + label_height <= is_taken.shape[0]:
+        if not is_taken[top : top + label_height, left : left + label_width].any():
+            return top
+        top += label_height
+    return None
+
+
+# Every error becomes JSON: those of abort() above, and those that Flask and Werkzeug
+# raise, such as 404, 405 and 413. The response keeps its headers, such as Allow.
 @app.errorhandler(HTTPException)
 def json_error(error):
-    headers = error.get_headers()[1:]  # such as Allow; the first says that it is HTML
-    return jsonify(error=error.description), error.code, headers
+    text = error.description
+    if error.code == 413:
+        text = TOO_LARGE
+    response = error.get_response()
+    response.data = jsonify(error=text).data
+    response.content_type = "application/json"
+    return response
+
+
+# ---------------------------------------------------------------------------
+# 4. WORKERS AND LIMITS
+# ---------------------------------------------------------------------------
+#
+# A few bytes can make a decoder compute for minutes, ask for gigabytes, or crash. No
+# check of a file finds all of them. So the server never decodes a picture. It passes the
+# bytes to a worker, a process of its own, and ends the worker if it takes too long. What
+# a bad file breaks is one worker, and another one takes its place.
+#
+#   server: ask_worker() -> Worker.ask()  == pipe ==>  worker: work() -> look_at_picture()
+#
+# The workers also make the lesson fast: Python runs one thread at a time in a process,
+# so each processor core gets a process.
+
+# How large a request may be. 16 MB are a few photographs of a phone; Flask puts uploads
+# into temporary files and not into memory. Above these limits the answer is 413.
+app.config["MAX_CONTENT_LENGTH"] = 16_000_000
+app.config["MAX_FORM_PARTS"] = 20
+app.config["MAX_FORM_MEMORY_SIZE"] = 500_000
+TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
+
+# So many pictures in a request: ten large ones take a few seconds.
+MAX_FILES = 10
+
+# The largest picture. 25 megapixels are 75 MB once they are decoded.
+MAX_PIXELS = 25_000_000
+TOO_MANY_PIXELS = "has more than 25 megapixels: send a smaller picture"
+
+# The largest good picture takes about one second. After this time a worker is ended.
+MAX_SECONDS = 3
+TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
+
+# The memory that a picture may take, in bytes, above what the worker has at its start.
+# Only Linux keeps this limit: macOS ignores it, and Windows has none.
+MAX_MEMORY = 250_000_000
+TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
+CRASHED = "stops the process that reads it: save it as a new JPEG"
+
+# One worker for each core. At most 8, because each can fill MAX_MEMORY.
+WORKERS = min(os.cpu_count() or 1, 8)
+
+# What a worker finds in its environment when it starts; later would be too late.
+WORKER_ENVIRONMENT = {
+    # OpenCV reads it while it is imported.
+    "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
+    # Linux's malloc reads these. Without them it gives the memory of each picture back
+    # to the system, and asks for it again for the next: a tenth of the time.
+    "MALLOC_TRIM_THRESHOLD_": "64000000",
+    "MALLOC_MMAP_THRESHOLD_": "32000000",
+}
+
+# "spawn" starts a new Python that imports this file. That works on every system and
+# under every server; "fork", a copy of the server, is not safe where threads run.
+SPAWN = multiprocessing.get_context("spawn")
+
+# The server passes an upload on in pieces of this size, so that it never holds a file.
+PIECE = 1_000_000
+
+
+class Worker:
+    """A process that looks at one picture after the other, as the server sees it."""
+
+    def __init__(self):
+        self.process = None
+        self.pipe = None
+
+    def start(self):
+        self.pipe, pipe_of_worker = SPAWN.Pipe()
+        self.process = SPAWN.Process(target=work, args=(pipe_of_worker,), daemon=True)
+        self.process.start()
+        # The worker has this end of the pipe now. As long as the server had it too, it
+        # would not notice that the worker has ended.
+        pipe_of_worker.close()
+        # Wait until it is ready. EOFError: it ended, and has printed why.
+        self.pipe.recv()
+
+    def stop(self):
+        if self.process is None:
+            return
+        self.process.kill()
+        # Wait for its end: without this it would stay in the list of processes.
+        self.process.join()
+        self.process.close()
+        self.process = None
+        self.pipe.close()
+
+    def takes(self, request):
+        """Whether the worker runs and takes a request."""
+        if self.process is None:
+            return False
+        try:
+            self.pipe.send(request)
+            return self.pipe.poll(MAX_SECONDS) and self.pipe.recv() == "go on"
+        except (EOFError, ConnectionError):
+            return False
+
+    def ask(self, file, model_type, draw):
+        """("ok", answer) of look_at_picture(), or ("bad picture" or "bug", text)."""
+        request = (model_type, draw)
+        # Somebody may have ended the worker since its last picture.
+        if not self.takes(request):
+            self.stop()
+            self.start()
+            if not self.takes(request):
+                raise RuntimeError("a new worker does not take a picture")
+        try:
+            while piece := file.read(PIECE):
+                self.pipe.send_bytes(piece)
+            # No bytes: this was the last piece.
+            self.pipe.send_bytes(b"")
+            if self.pipe.poll(MAX_SECONDS):
+                return self.pipe.recv()
+        except (EOFError, ConnectionError):
+            # The other end of the pipe is closed: the worker has crashed.
+            self.stop()
+            return "bad picture", CRASHED
+        except Exception:
+            # The worker waits for the rest of the file: it is of no use any more.
+            self.stop()
+            raise
+        self.stop()
+        return "bad picture", TOO_SLOW
+
+
+# The workers that have nothing to do. A request takes one out, waits if there is none,
+# and puts it back: who comes first is served first.
+# (concurrent.futures.ProcessPoolExecutor would fail for everybody once a process dies.)
+idle_workers = queue.Queue()
+
+start_lock = threading.Lock()
+workers_are_started = False
+
+
+def start_workers():
+    """Start the workers, unless they are started already."""
+    global workers_are_started
+    # Two requests may come at once; only the first one starts them.
+    with start_lock:
+        if workers_are_started:
+            return
+        workers_are_started = True
+        os.environ.update(WORKER_ENVIRONMENT)
+        for _ in range(WORKERS):
+            start_in_background(Worker())
+
+
+def start_in_background(worker):
+    """Start a worker without waiting for it: it takes half a second."""
+
+    def start():
+        try:
+            worker.start()
+        finally:
+            # If it could not start, the request that takes it out tries again.
+            idle_workers.put(worker)
+
+    threading.Thread(target=start, daemon=True).start()
+
+
+def ask_worker(file, model_type, draw):
+    """The answer of look_at_picture() for an uploaded file; abort() if it has none."""
+    start_workers()
+    worker = idle_workers.get()
+    try:
+        status, answer = worker.ask(file, model_type, draw)
+    finally:
+        if worker.process is None:
+            start_in_background(worker)
+        else:
+            idle_workers.put(worker)
+    if status == "bad picture":
+        abort(400, f"img_file: {file.filename[:99]!r} {answer}")
+    if status == "bug":
+        app.logger.error("look_at_picture() failed:\n%s", answer)
+        abort(500)
+    return answer
+
+
+# From here on: what runs in the worker.
+
+
+def work(pipe):
+    """Look at one picture after the other, until the server is gone."""
+    # Ctrl+C in the terminal reaches the worker, too. The server decides when it ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_server, daemon=True).start()
+    # Decoders print parts of the file as they are: a client could forge lines of the log.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    # One thread for each worker: more would take more time in all.
+    cv2.setNumThreads(1)
+    limit_memory()
+    pipe.send("ready")
+    while True:
+        try:
+            model_type, draw = pipe.recv()
+            pipe.send("go on")
+            data = receive_file(pipe)
+            pipe.send(answer_of_worker(data, model_type, draw))
+        except (EOFError, ConnectionError):
+            # The server is gone.
+            return
+
+
+def receive_file(pipe):
+    """Join the pieces that Worker.ask() sends."""
+    pieces = []
+    while piece := pipe.recv_bytes():
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def answer_of_worker(data, model_type, draw):
+    """What Worker.ask() returns."""
+    try:
+        return "ok", look_at_picture(data, model_type, draw)
+    except BadPicture as error:
+        return "bad picture", str(error)
+    except MemoryError:
+        return "bad picture", TOO_MUCH_MEMORY
+    except Exception:
+        # A mistake in this file, or in a model of yours: the server logs it.
+        return "bug", traceback.format_exc()
+
+
+def reason_of(error):
+    """What to say to the client about an exception of cv2.imdecode."""
+    if error.code == cv2.Error.StsNoMem:
+        return TOO_MUCH_MEMORY
+    return TOO_MANY_PIXELS
+
+
+def limit_memory():
+    """From now on this process gets at most MAX_MEMORY more bytes."""
+    if sys.platform != "linux":
+        return
+    # Here, since Windows does not have it.
+    import resource
+
+    with open("/proc/self/status") as status:
+        for line in status:
+            # Such as "VmData:    61234 kB": what this process holds now.
+            if line.startswith("VmData:"):
+                held = int(line.split()[1]) * 1024
+    limit = held + MAX_MEMORY
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def end_with_server():
+    """End this process as soon as the server has ended, however it ended."""
+    multiprocessing.parent_process().join()
+    os._exit(0)
+
+
+# ---------------------------------------------------------------------------
+# 5. THE PAGE
+# ---------------------------------------------------------------------------
 
 
 @app.get("/")
@@ -168,13 +673,23 @@ def page():
 
 
 if __name__ == "__main__":
-    socket.setdefaulttimeout(30)  # who is silent for half a minute is hung up on
+    # Close a connection that sends nothing for 30 seconds.
+    socket.setdefaulttimeout(30)
+    # Start the workers now, not with the first picture.
+    start_workers()
     app.run(host="127.0.0.1", port=4958, debug=False)
 
 # Try it: replace
-#     "qrcode": find_qrcodes}
+#     MODELS = {
 # with
-#     "qrcode": find_qrcodes, "blind": lambda img: []}
-# and there is a third model, which sees nothing: the answer names it, too.
+#     def find_middle(img):
+#         height, width = img.shape[:2]
+#         box = [width / 4, height / 4, width / 2, height / 2]
+#         return [detection(img, "middle", 1, box)]
+#     MODELS = {
+#         "middle": find_middle,
+# Stop the lesson with Ctrl+C, start it again, and ask for a model that does not exist:
 #     curl -s http://127.0.0.1:4958/inference -d model_type=banana
-#     #=> {"error":"model_type: 'banana' is not one of strawberry, qrcode, blind"}
+#     #=> {"error":"model_type: 'banana' is not one of middle, strawberry, qrcode"}
+# Your model is in MODELS, so the error names it, and the page offers it.
+# What does the lesson answer if the box is twice as wide as the picture?

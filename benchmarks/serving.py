@@ -1,17 +1,18 @@
-"""What lesson 8 carries, beside the limit: the same work without any server.
+"""What lesson 8 carries, beside a limit: the same pictures without any server.
 
 Run    uv run benchmarks/serving.py     (or python, with the packages named below)
 
-Starts lesson 8 with the README's commands, asks it from another process and prints one
-table. Everything stays on 127.0.0.1 and ends within ten minutes. Read the ratios, not
-the absolute numbers: the limit and the servers take turns, round after round, so that
-whatever else the machine does hits all of them alike.
+Starts lesson 8 with the commands of docs/serving.md, asks it from another process and
+prints one table. Everything stays on 127.0.0.1 and ends within ten minutes. The limit
+is a program without a server: threads that decode the same files in full and look at
+them. Read the ratios, not the absolute numbers: the limit and the servers take turns,
+so that whatever else the machine does hits all of them alike.
 """
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
 #   "flask>=3.1,<4",
-#   "numpy>=2.2,<3",
+#   "numpy>=2.3,<3",
 #   "opencv-python>=5.0,<6",
 #   "psutil>=7,<8",
 #   "waitress>=3,<4",
@@ -20,6 +21,7 @@ whatever else the machine does hits all of them alike.
 # ///
 
 import argparse
+import importlib.util
 import multiprocessing
 import os
 import re
@@ -31,7 +33,6 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -40,137 +41,170 @@ import numpy as np
 import psutil
 
 ROOT = Path(__file__).parent.parent
+SERVING = ROOT / "docs" / "serving.md"
 PHOTO = ROOT / "scripts" / "pictures" / "strawberries.jpg"
 HOST = "127.0.0.1"
+LESSON_PORT = "4958"
+TIMEOUT = 120  # seconds that a client waits for an answer
+CLIENTS = (1, 4, 16)
+LIMIT_THREADS = (1, 2)
 
 
 # 1. The clients: raw sockets, and requests that are made beforehand.
+
+
 def post(*files, path="/inference", fields=(("model_type", "strawberry"),)):
     """The bytes of a request with these (file name, content) pairs as img_file."""
-    parts = [(f'name="{name}"', text.encode()) for name, text in fields]
-    parts += [(f'name="img_file"; filename="{name}"', data) for name, data in files]
-    head = "--cut\r\nContent-Disposition: form-data; {}\r\n\r\n"
-    body = b"".join(head.format(p).encode() + data + b"\r\n" for p, data in parts)
+    body = b""
+    for name, text in fields:
+        head = f'--cut\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
+        body += head.encode() + text.encode() + b"\r\n"
+    for name, content in files:
+        head = (
+            "--cut\r\nContent-Disposition: form-data; "
+            f'name="img_file"; filename="{name}"\r\n\r\n'
+        )
+        body += head.encode() + content + b"\r\n"
     body += b"--cut--\r\n"
-    return (
+    head = (
         f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(body)}\r\n"
         "Content-Type: multipart/form-data; boundary=cut\r\n\r\n"
-    ).encode() + body
+    )
+    return head.encode() + body
 
 
 class Client:
     """Asks one server, over one connection for as long as the server keeps it."""
 
-    def __init__(self, port):
-        self.port, self.sock = port, None
+    def __init__(self, port, timeout=TIMEOUT):
+        self.port = port
+        self.timeout = timeout
+        self.sock = None
 
     def connect(self):
         if self.sock is None:
-            self.sock = socket.create_connection((HOST, self.port), 120)
-        return self.sock
+            self.sock = socket.create_connection((HOST, self.port), self.timeout)
 
     def close(self):
         if self.sock is not None:
             self.sock.close()
-        self.sock = None
+            self.sock = None
 
     def ask(self, request):
         """Status and body of the answer."""
+        self.connect()
         try:
-            self.connect().sendall(request)
+            self.sock.sendall(request)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # a server may say no before it has read everything
-        head, _, body = self.more(b"", b"\r\n\r\n").partition(b"\r\n\r\n")
+            # A server may say no before it has read everything: read its answer.
+            pass
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += self.receive()
+        head, _, body = data.partition(b"\r\n\r\n")
         length = int(re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)[1])
         while len(body) < length:
-            body = self.more(body)
+            body += self.receive()
         if b"\r\nconnection: close" in head.lower():
             self.close()
         return int(head.split()[1]), body
 
-    def more(self, data, until=b""):
-        while True:
-            piece = self.sock.recv(1 << 16)
-            if not piece:
-                self.close()
-                raise ConnectionError(f"hung up after {len(data)} bytes")
-            data += piece
-            if until in data:
-                return data
+    def receive(self):
+        piece = self.sock.recv(1 << 16)
+        if not piece:
+            self.close()
+            raise ConnectionError("the server hung up")
+        return piece
 
 
-def ask(port, request):
+def ask(port, request, timeout=TIMEOUT):
     """Status and body, over a connection of its own."""
-    client = Client(port)
+    client = Client(port, timeout)
     try:
         return client.ask(request)
     finally:
         client.close()
 
 
-def load(port, request, want, clients, seconds):
-    """Ask for some seconds: latencies, this process's CPU seconds and wall seconds."""
-    times, stop = [[] for _ in range(clients)], time.perf_counter() + seconds
+def load(port, request, wanted, clients, seconds):
+    """Ask with so many clients: (seconds of each answer, rate, share of time busy)."""
+    stop = time.perf_counter() + seconds
 
-    def one(mine):
+    def ask_again_and_again(_):
         client = Client(port)
-        while (start := time.perf_counter()) < stop:
-            if client.ask(request) != want:
+        times = []
+        # At least two answers, for show() to compare.
+        while len(times) < 2 or time.perf_counter() < stop:
+            start = time.perf_counter()
+            if client.ask(request) != wanted:
                 raise RuntimeError("a wrong answer")
-            mine.append(time.perf_counter() - start)
+            times.append(time.perf_counter() - start)
         client.close()
+        return times
 
-    cpu, start = time.process_time(), time.perf_counter()
+    cpu_start = time.process_time()
+    start = time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:
-        list(pool.map(one, times))
+        lists = list(pool.map(ask_again_and_again, range(clients)))
     wall = time.perf_counter() - start
-    return sum(times, []), time.process_time() - cpu, wall
+    times = [one_time for times_of_client in lists for one_time in times_of_client]
+    busy = (time.process_time() - cpu_start) / wall
+    return times, len(times) / wall, busy
 
 
 # 2. The limit: decode and inference of the same bytes, without a server.
+
+
 def limit(data, threads, seconds):
-    """Pictures, CPU seconds and wall seconds of so many threads in this process."""
-    pixels, counts, stop = np.frombuffer(data, np.uint8), [0] * threads, 0
-    # A network is not thread-safe: every thread has the lesson, and so one, for itself.
-    lessons = [imported() for _ in counts]
+    """(rate, CPU seconds for each picture) of so many threads in this process."""
+    cv2.setNumThreads(1)
+    numbers = np.frombuffer(data, np.uint8)
+    # A network must not be used by two threads: every thread has a lesson of its own.
+    lessons = [imported_lesson() for _ in range(threads)]
 
-    def work(mine):
-        while True:
-            img = cv2.imdecode(pixels, cv2.IMREAD_COLOR)
-            lessons[mine].inference(img, "strawberry")
-            counts[mine] += 1
-            if time.perf_counter() > stop:
-                return
+    def look(lesson):
+        img = cv2.imdecode(numbers, cv2.IMREAD_COLOR)
+        lesson.inference(img, "strawberry")
 
+    def look_again_and_again(lesson):
+        count = 0
+        while time.perf_counter() < stop:
+            look(lesson)
+            count += 1
+        return count
+
+    for lesson in lessons:
+        look(lesson)
+    cpu_start = time.process_time()
+    start = time.perf_counter()
+    stop = start + seconds
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, range(threads)))  # once to warm up
-        counts, stop = [0] * threads, time.perf_counter() + seconds
-        cpu, start = time.process_time(), time.perf_counter()
-        list(pool.map(work, range(threads)))
+        count = sum(pool.map(look_again_and_again, lessons))
     wall = time.perf_counter() - start
-    return sum(counts), time.process_time() - cpu, wall
+    return count / wall, (time.process_time() - cpu_start) / count
 
 
-def imported():
-    """A fresh copy of the lesson's module, imported and not started."""
-    spec = spec_from_file_location("lesson_8", ROOT / "08_inference.py")
-    sys.modules["lesson_8"] = module = module_from_spec(spec)
+def imported_lesson():
+    """A fresh copy of the lesson's module."""
+    path = ROOT / "08_inference.py"
+    spec = importlib.util.spec_from_file_location("lesson_8", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["lesson_8"] = module  # Flask looks there for the lesson's folder
     spec.loader.exec_module(module)
     return module
 
 
-# 3. The servers: the README's commands, word for word, on free ports.
+# 3. The servers: the commands of docs/serving.md, word for word, on free ports.
+
+
 def commands():
-    """{server: command}: lesson 8's own, and the first of each kind in the README."""
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    starts = {
-        "python": "python 08_inference.py",
-        "gunicorn": "gunicorn 08_inference:app",
-    }
+    """{server: command}: the first command of each kind in docs/serving.md."""
+    lines = SERVING.read_text(encoding="utf-8").splitlines()
+    starts = {"python": "python 08_inference.py"}
+    if sys.platform != "win32":
+        starts["gunicorn"] = "gunicorn 08_inference:app"
     starts["waitress"] = 'python -c "import importlib, waitress;'
-    if sys.platform == "win32":
-        del starts["gunicorn"]
-    found = {"python": starts.pop("python")}
+    found = {}
     for name, start in starts.items():
         found[name] = next(line for line in lines if line.startswith(start))
     return found
@@ -182,9 +216,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def port_for(name):
+    """python 08_inference.py has its own port; the others take any."""
+    return int(LESSON_PORT) if name == "python" else free_port()
+
+
 def argv(command, port):
     """The words of a command, on this port instead of the lesson's."""
-    words = shlex.split(command.replace("4958", str(port)))
+    words = shlex.split(command.replace(LESSON_PORT, str(port)))
     return [sys.executable if word == "python" else word for word in words]
 
 
@@ -196,9 +235,9 @@ def started(words, port, log):
     with log.open("wb") as file:
         process = subprocess.Popen(words, cwd=ROOT, env=env, stdout=file, stderr=file)
     try:
-        for _ in range(600):
+        while process.poll() is None:
             with socket.socket() as probe:
-                if process.poll() is not None or not probe.connect_ex((HOST, port)):
+                if probe.connect_ex((HOST, port)) == 0:
                     break
             time.sleep(0.1)
         if process.poll() is not None:
@@ -210,83 +249,114 @@ def started(words, port, log):
 
 
 def tree(process):
-    """A server's processes: gunicorn has several."""
+    """The process and all that it has started: workers, and gunicorn's own."""
     main = psutil.Process(process.pid)
     return [main, *main.children(recursive=True)]
 
 
 def cpu_seconds(process):
-    return sum(sum(one.cpu_times()[:2]) for one in tree(process))
+    total = 0
+    for member in tree(process):
+        times = member.cpu_times()
+        total += times.user + times.system
+    return total
 
 
 # 4. The table.
-def measure(rounds, seconds, servers, pictures):
-    """{(picture, clients, server): [one dict a round]} and, per server, GET / a second.
 
-    Of the limit `clients` are threads. One client is set beside one thread of it, more
-    clients beside two.
-    """
-    cells, pages, wants = {}, {}, {}
-    for name, (port, _) in servers.items():
-        for size, data in pictures.items():  # and all processes have seen both sizes
-            wants[name, size] = ask(port, post((size, data)))
-            load(port, post((size, data)), wants[name, size], 16, 0.5)
+
+def measure_round(servers, picture, data, wanted, seconds, pools):
+    """One line of figures for the limit and for each server and number of clients."""
+    asking, bare = pools
+    lines = []
+    limits = {}
+    for threads in LIMIT_THREADS:
+        rate, cpu = bare.submit(limit, data, threads, seconds).result()
+        limits[threads] = rate
+        key = (picture, threads, "limit")
+        lines.append({"key": key, "rate": rate, "cpu": cpu, "times": []})
+        limit_cpu = cpu
+    request = post((picture, data))
+    for clients in CLIENTS:
+        for name, (port, process) in servers.items():
+            cpu_start = cpu_seconds(process)
+            job = asking.submit(load, port, request, wanted[name], clients, seconds)
+            times, rate, busy = job.result()
+            cpu = (cpu_seconds(process) - cpu_start) / len(times)
+            lines.append(
+                {
+                    "key": (picture, clients, name),
+                    "rate": rate,
+                    "cpu": cpu,
+                    "times": times,
+                    "busy": busy,
+                    # One client is set beside one thread, more clients beside two.
+                    "of_rate": rate / limits[min(clients, 2)],
+                    "of_cpu": limit_cpu / cpu,
+                    "memory": sum(p.memory_info().rss for p in tree(process)),
+                }
+            )
+    return lines
+
+
+def measure(rounds, seconds, servers, pictures):
+    """All lines of all rounds."""
+    wanted = {}
+    for picture, data in pictures.items():
+        request = post((picture, data))
+        wanted[picture] = {}
+        for name, (port, _) in servers.items():
+            answer = ask(port, request)
+            assert answer[0] == 200, answer
+            wanted[picture][name] = answer
+            # Every worker has seen every picture before the first measurement.
+            load(port, request, answer, os.cpu_count(), 0)
+    lines = []
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn) as asking, ProcessPoolExecutor(1, spawn) as bare:
         for number in range(rounds):
-            for size, data in pictures.items():
-                print(f"... round {number + 1} of {rounds}: {size}", file=sys.stderr)
-                limits = {}
-                for threads in (1, 2):
-                    job = bare.submit(limit, data, threads, seconds)
-                    done, cpu, wall = job.result()
-                    limits[threads] = {"rate": done / wall, "cpu": cpu / done}
-                    cells.setdefault((size, threads, "limit"), []).append(
-                        limits[threads] | {"load": 0}
-                    )
-                for clients in (1, 4, 16):
-                    most = limits[min(clients, 2)]
-                    for name, (port, process) in servers.items():
-                        before, request = cpu_seconds(process), post((size, data))
-                        args = (port, request, wants[name, size], clients, seconds)
-                        times, own, wall = asking.submit(load, *args).result()
-                        rate = len(times) / wall
-                        cpu = (cpu_seconds(process) - before) / len(times)
-                        cell = {"rate": rate, "cpu": cpu, "times": times}
-                        cell |= {"of_rate": rate / most["rate"], "load": own / wall}
-                        cell |= {"of_cpu": most["cpu"] / cpu}
-                        cell |= {"rss": max(p.memory_info().rss for p in tree(process))}
-                        cells.setdefault((size, clients, name), []).append(cell)
-        page = f"GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
-        for name, (port, _) in servers.items():
-            args = (port, page, ask(port, page), 16, seconds)
-            times, _, wall = asking.submit(load, *args).result()
-            pages[name] = len(times) / wall
-    return cells, pages
+            for picture, data in pictures.items():
+                print(f"round {number + 1} of {rounds}: {picture}", file=sys.stderr)
+                lines += measure_round(
+                    servers, picture, data, wanted[picture], seconds, (asking, bare)
+                )
+    return lines
 
 
-def show(cells, pages):
+def show(lines):
     print(
-        "picture   clients  served by  requests/s  of limit  CPU ms  limit/CPU", end=""
+        "picture    clients  served by  requests/s  of limit  CPU ms  CPU share"
+        "  p50 ms  p99 ms  p99/p50  MB in all"
     )
-    print("  p50 ms  p99 ms  p99/p50   MB")
-    for (size, clients, name), rounds in sorted(cells.items(), key=lambda c: c[0][0]):
-        middle = {key: median(r[key] for r in rounds) for key in ("rate", "cpu")}
-        line = f"{size:8}  {clients:7}  {name:9}  {middle['rate']:10.0f}"
+    for key in sorted({line["key"] for line in lines}):
+        rounds = [line for line in lines if line["key"] == key]
+        picture, clients, name = key
+        rate = median(line["rate"] for line in rounds)
+        cpu = 1000 * median(line["cpu"] for line in rounds)
+        text = f"{picture:9}  {clients:7}  {name:9}  {rate:10.1f}"
         if name == "limit":
-            print(f"{line}  {1:8.2f}  {middle['cpu'] * 1e3:6.2f}  {1:9.2f}")
+            print(f"{text}  {1:8.2f}  {cpu:6.1f}  {1:9.2f}")
             continue
-        of_rate, of_cpu = (median(r[k] for r in rounds) for k in ("of_rate", "of_cpu"))
-        cuts = quantiles([t * 1e3 for r in rounds for t in r["times"]], n=100)
-        line += f"  {of_rate:8.2f}  {middle['cpu'] * 1e3:6.2f}  {of_cpu:9.2f}"
-        line += f"  {cuts[49]:6.1f}  {cuts[98]:6.1f}  {cuts[98] / cuts[49]:7.1f}"
-        print(f"{line}  {max(r['rss'] for r in rounds) / 1e6:3.0f}")
-    busy = max(one["load"] for rounds in cells.values() for one in rounds)
-    print(
-        f"\nThe load generator was busy for at most {busy:.0%} of the time. Of GET / it"
-    )
-    rates = ", ".join(f"{rate:.0f} from {name}" for name, rate in pages.items())
-    print(f"gets, each second: {rates}.")
+        of_rate = median(line["of_rate"] for line in rounds)
+        of_cpu = median(line["of_cpu"] for line in rounds)
+        times = [1000 * one_time for line in rounds for one_time in line["times"]]
+        cuts = quantiles(times, n=100)
+        p50 = cuts[49]
+        p99 = cuts[98]
+        memory = max(line["memory"] for line in rounds) / 1e6
+        print(
+            f"{text}  {of_rate:8.2f}  {cpu:6.1f}  {of_cpu:9.2f}"
+            f"  {p50:6.1f}  {p99:6.1f}  {p99 / p50:7.1f}  {memory:9.0f}"
+        )
+    busy = max(line.get("busy", 0) for line in lines)
+    print(f"\nThe clients' own process was busy for at most {busy:.0%} of the time.")
+
+
+def enlarged(width, height):
+    """The photograph as a JPEG of this size."""
+    size = (width, height)
+    img = cv2.resize(cv2.imread(str(PHOTO)), size, interpolation=cv2.INTER_CUBIC)
+    return cv2.imencode(".jpg", img)[1].tobytes()
 
 
 def main():
@@ -294,17 +364,15 @@ def main():
     options.add_argument("--rounds", type=int, default=8)
     options.add_argument("--seconds", type=float, default=2, help="for each figure")
     options = options.parse_args()
-    double = cv2.resize(cv2.imread(str(PHOTO)), (1280, 960))
-    pictures = {"640x480": PHOTO.read_bytes()}
-    pictures["1280x960"] = cv2.imencode(".jpg", double)[1].tobytes()
+    pictures = {"640x480": PHOTO.read_bytes(), "4000x3000": enlarged(4000, 3000)}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         servers = {}
         for name, command in commands().items():
-            port = 4958 if name == "python" else free_port()
+            port = port_for(name)
             server = started(argv(command, port), port, folder / name)
-            servers[name] = port, stack.enter_context(server)
-        show(*measure(options.rounds, options.seconds, servers, pictures))
+            servers[name] = (port, stack.enter_context(server))
+        show(measure(options.rounds, options.seconds, servers, pictures))
 
 
 if __name__ == "__main__":

@@ -1,89 +1,116 @@
 #!/bin/sh
 # Lesson 8's calls. In another terminal first:  python 08_inference.py
-# Your own photograph:  sh scripts/08_inference.sh http://127.0.0.1:4958 my.jpg
+# With your own photo:  sh scripts/08_inference.sh http://127.0.0.1:4958 my.jpg
 URL=${1:-http://127.0.0.1:4958}
 PICTURES=$(dirname "$0")/pictures
-PHOTO=${2:-$PICTURES/strawberries.jpg}
+# In -F curl wants a file name in quotes if it has a comma, a semicolon or a quote.
+PHOTO=$(printf '%s' "${2:-$PICTURES/strawberries.jpg}" | sed '/[,;"\\]/{s/["\\]/\\&/g;s/.*/"&"/;}')
+# In a script HTTPie must not read standard input: it would wait, or send it.
+http() { command http --ignore-stdin --pretty=none "$@"; }
+# Only lesson 8 has the path /inference.
+case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/inference") in
+    200) ;;
+    000 | "") echo "Nothing answers at $URL. In another terminal start: python 08_inference.py" >&2; exit 1 ;;
+    *) echo "Another server answers at $URL. Stop it, then start: python 08_inference.py" >&2; exit 1 ;;
+esac
 set -v
 
-# What arrives where. After the "?" of the URL: args.
+# The part of a URL after "?" arrives in args.
 curl -s -X POST "$URL/exam?a=b"
 #=> {"args":{"a":"b"},"form":{},"files":{}}
-http --ignore-stdin --pretty=none --body POST "$URL/exam" a==b
-#=> {"args":{"a":"b"},"form":{},"files":{}}
 
-# With -d, as in the notes: form. A file's name arrives, not the file (erratum 27).
-curl -s "$URL/exam?a=b" -d model_type=qrcode -d img_file=qrcode.png
-#=> {"args":{"a":"b"},"form":{"model_type":"qrcode","img_file":"qrcode.png"},"files":{}}
-http --ignore-stdin --pretty=none --body --form "$URL/exam?a=b" model_type=qrcode img_file=qrcode.png
-#=> {"args":{"a":"b"},"form":{"model_type":"qrcode","img_file":"qrcode.png"},"files":{}}
+# With -d the two fields arrive in form. img_file is a text here: curl sends the name of
+# the file, not the file (notes: mistake 26).
+curl -s "$URL/exam" -d model_type=qrcode -d img_file=qrcode.png
+#=> {"args":{},"form":{"model_type":"qrcode","img_file":"qrcode.png"},"files":{}}
 
-# The same two names with -F and "@": the text in form, the file in files.
-curl -s "$URL/exam?a=b" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
-#=> {"args":{"a":"b"},"form":{"model_type":"qrcode"},"files":{"img_file":{"filename":"qrcode.png","bytes":5445}}}
-http --ignore-stdin --pretty=none --body --form "$URL/exam?a=b" model_type=qrcode img_file@"$PICTURES/qrcode.png"
-#=> {"args":{"a":"b"},"form":{"model_type":"qrcode"},"files":{"img_file":{"filename":"qrcode.png","bytes":5445}}}
+# What does such a request look like? With --offline HTTPie prints it and sends nothing.
+# --form is HTTPie's word for curl's -d: all fields are one line, with "&" between them.
+http --offline --form "$URL/exam" model_type=qrcode img_file=qrcode.png
+#=> POST /exam HTTP/1.1
+#=> ...
+#=> Content-Type: application/x-www-form-urlencoded; charset=utf-8
+#=> ...
+#=>
+#=> model_type=qrcode&img_file=qrcode.png
 
-# QR codes: the label is the text of a code, the box its [x, y, width, height].
+# With -F and "@" curl sends the file itself. It arrives in files, and the text in form.
+curl -s "$URL/exam" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
+#=> {"args":{},"form":{"model_type":"qrcode"},"files":{"img_file":{"filename":"qrcode.png","bytes":5445}}}
+
+# --multipart is HTTPie's word for -F: each field is a part of its own, with a line of
+# dashes and the boundary before it. A file's part has a filename. Its bytes would stand
+# in the empty line above "--cut--": the file /dev/null is empty.
+http --offline --multipart --boundary=cut "$URL/exam" model_type=qrcode img_file@/dev/null
+#=> POST /exam HTTP/1.1
+#=> ...
+#=> Content-Type: multipart/form-data; boundary=cut
+#=> ...
+#=>
+#=> --cut
+#=> Content-Disposition: form-data; name="model_type"
+#=>
+#=> qrcode
+#=> --cut
+#=> Content-Disposition: form-data; name="img_file"; filename="null"
+#=>
+#=>
+#=> --cut--
+
+# Find QR codes. The label is the text of a code; the box is its x, y, width, height.
 curl -s "$URL/inference" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
 #=> {"model_type":"qrcode","results":[{"filename":"qrcode.png","width":480,"height":240,"detections":[{"label":"안녕하세요","score":1.0,"box":[276,36,168,168]},{"label":"Hello Flask","score":1.0,"box":[36,36,168,168]}]}]}
-http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=qrcode img_file@"$PICTURES/qrcode.png"
-#=> {"model_type":"qrcode","results":[{"filename":"qrcode.png","width":480,"height":240,"detections":[{"label":"안녕하세요","score":1.0,"box":[276,36,168,168]},{"label":"Hello Flask","score":1.0,"box":[36,36,168,168]}]}]}
 
-# Strawberries: the call of the notes, corrected.
+# Find strawberries: the call of the notes, corrected. The score is between 0 and 1: the
+# higher, the more certain.
 curl -s -X POST "$URL/inference" -F model_type=strawberry -F "img_file=@$PHOTO"
 #=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[{"label":"strawberry","score":...,"box":[277,227,116,165]},{"label":"strawberry","score":...,"box":[351,109,123,133]},{"label":"strawberry","score":...,"box":[151,119,119,159]}]}]}
-http --ignore-stdin --pretty=none --body --form POST "$URL/inference" model_type=strawberry img_file@"$PHOTO"
-#=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[{"label":"strawberry","score":...,"box":[277,227,116,165]},{"label":"strawberry","score":...,"box":[351,109,123,133]},{"label":"strawberry","score":...,"box":[151,119,119,159]}]}]}
 
-# PUT works the same. Several pictures: one result each, in the order of the upload.
+# Send several files under the same name: one result each, in the order of the upload.
+# PUT works like POST.
 curl -s -X PUT "$URL/inference" -F model_type=strawberry -F "img_file=@$PICTURES/qrcode.png" -F "img_file=@$PHOTO"
 #=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
-http --ignore-stdin --pretty=none --body --form PUT "$URL/inference" model_type=strawberry img_file@"$PICTURES/qrcode.png" img_file@"$PHOTO"
+
+# The same with HTTPie.
+http --body --form PUT "$URL/inference" model_type=strawberry img_file@"$PICTURES/qrcode.png" img_file@"$PICTURES/strawberries.jpg"
 #=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
 
-# One picture answered as a picture: open answer.jpg.
+# With draw=1 the answer is your picture with the boxes drawn in it. -o saves it in the
+# file answer.jpg: open that.
 curl -s -o answer.jpg -w '%{http_code} %{content_type}\n' "$URL/inference?draw=1" -F model_type=strawberry -F "img_file=@$PHOTO"
 #=> 200 image/jpeg
-http --ignore-stdin --pretty=none --headers --form "$URL/inference?draw=1" model_type=strawberry img_file@"$PHOTO"
-#=> HTTP/1.1 200 OK
-#=> ...
-#=> Content-Type: image/jpeg
-#=> ...
 
-# A page for those who prefer a browser.
+# The page for a browser.
 curl -s -o /dev/null -w '%{http_code} %{content_type}\n' "$URL/"
 #=> 200 text/html; charset=utf-8
-http --ignore-stdin --pretty=none --headers "$URL/"
-#=> HTTP/1.1 200 OK
-#=> ...
 
-# A model that does not exist.
+# A wrong model. Every error is JSON: it names the field and says what is allowed.
 curl -s -w '%{http_code}\n' "$URL/inference" -F model_type=banana -F "img_file=@$PHOTO"
 #=> {"error":"model_type: 'banana' is not one of strawberry, qrcode"}
 #=> 400
-http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=banana img_file@"$PHOTO"
-#=> {"error":"model_type: 'banana' is not one of strawberry, qrcode"}
 
-# The call of the notes as it stands: no file arrives.
+# A wrong value in args.
+curl -s "$URL/inference?draw=yes" -F model_type=strawberry -F "img_file=@$PHOTO"
+#=> {"error":"draw: 'yes' is not one of 0, 1"}
+
+# The call of the notes as it stands there: no file arrives (notes: mistake 26).
 curl -s -w '%{http_code}\n' -X POST "$URL/inference" -d "model_type=strawberry" -d "img_file=file_path"
 #=> {"error":"img_file: 0 files, allowed are 1 to 10, 1 with draw=1"}
 #=> 400
-http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=strawberry img_file=file_path
-#=> {"error":"img_file: 0 files, allowed are 1 to 10, 1 with draw=1"}
 
-# A file that is no picture: this script.
+# A file that is not a picture: this script.
 curl -s -w '%{http_code}\n' "$URL/inference" -F model_type=strawberry -F "img_file=@$0"
-#=> {"error":"img_file: '08_inference.sh' is no JPEG or PNG up to 25 Mpx"}
+#=> {"error":"img_file: '08_inference.sh' is not a JPEG, PNG or WebP picture: save it as JPEG"}
 #=> 400
-http --ignore-stdin --pretty=none --body --form "$URL/inference" model_type=strawberry img_file@"$0"
-#=> {"error":"img_file: '08_inference.sh' is no JPEG or PNG up to 25 Mpx"}
 
-# A method that the route does not have.
-curl -s -w '%{http_code}\n' -X DELETE "$URL/inference"
-#=> {"error":"The method is not allowed for the requested URL."}
-#=> 405
-http --ignore-stdin --pretty=none --print=hb DELETE "$URL/inference"
+# A method that the route does not have. Flask raises this error, and it is JSON, too.
+http --print=hb DELETE "$URL/inference"
 #=> HTTP/1.1 405 METHOD NOT ALLOWED
 #=> ...
+#=> Content-Type: application/json
+#=> ...
 #=> {"error":"The method is not allowed for the requested URL."}
+
+# A path that no route has.
+curl -s "$URL/nowhere"
+#=> {"error":"The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again."}

@@ -39,3 +39,48 @@ def png_head(width, height):
 
 
 PNG_END = png_chunk(b"IEND", b"")
+
+
+def decoded(data):
+    """The picture in a file, (height, width, 3) uint8, blue first."""
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+
+
+def webp(img, quality=80):
+    """The bytes of a WebP file."""
+    return cv2.imencode(".webp", img, (cv2.IMWRITE_WEBP_QUALITY, quality))[1].tobytes()
+
+
+def qr(content, scale=6, border=4):
+    """A QR code in grey, (side, side) uint8; content: a text, or bytes as they are."""
+    code = cv2.QRCodeEncoder.create().encode(content)
+    code = cv2.copyMakeBorder(
+        code, border, border, border, border, cv2.BORDER_CONSTANT, value=255
+    )
+    return cv2.resize(code, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+
+
+def jpeg_segment(kind, body):
+    """One segment of a JPEG file: FF, its kind, its length, what it holds."""
+    return b"\xff" + bytes([kind]) + struct.pack(">H", len(body) + 2) + body
+
+
+def with_orientation(data, orientation):
+    """A JPEG with an EXIF block that says how the camera was held."""
+    tag, short = 0x0112, 3
+    tiff = b"MM\0*\0\0\0\x08"
+    tiff += struct.pack(">HHHIHHI", 1, tag, short, 1, orientation, 0, 0)
+    return data[:2] + jpeg_segment(0xE1, b"Exif\0\0" + tiff) + data[2:]
+
+
+def largest_picture():
+    """Nearly 16 MB, 25 megapixels, progressive, full colour: what costs the most."""
+    noise = np.random.default_rng(0).integers(0, 256, (625, 625, 3), np.uint8)
+    data = jpeg(
+        cv2.resize(noise, (5000, 5000), interpolation=cv2.INTER_LINEAR),
+        cv2.IMWRITE_JPEG_PROGRESSIVE,
+        1,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    )
+    return data + bytes(15_900_000 - len(data))

@@ -1,0 +1,126 @@
+"""Lesson 8's worker processes: they start when needed, end with the server, come back."""
+
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+from collection import ENVIRONMENT, ROOT, lesson, port_of, serve
+from test_hostile import arithmetic_jpeg
+from uploads import BERRIES, CRASHED, check_refused, result_of, upload
+
+SLOW = arithmetic_jpeg(1000)
+
+
+@pytest.fixture
+def server(tmp_path):
+    with lesson("08_inference", tmp_path) as server:
+        yield server
+
+
+def workers_of(server):
+    """The worker processes of a server that runs."""
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return [p for p in children if "--multiprocessing-fork" in p.cmdline()]
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def first_to_compute(processes):
+    """Wait until one of these processes has computed for 0.2 s, and return it."""
+    before = {process: process.cpu_times().user for process in processes}
+    while True:
+        for process in processes:
+            if process.cpu_times().user > before[process] + 0.2:
+                return process
+        time.sleep(0.01)
+
+
+def is_alive(process):
+    """Whether a process runs: a zombie has ended, and waits to be noticed."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_an_import_starts_nothing():
+    code = (
+        "import importlib, multiprocessing, threading\n"
+        "importlib.import_module('08_inference')\n"
+        "assert multiprocessing.active_children() == []\n"
+        "assert threading.active_count() == 1\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=ENVIRONMENT, check=True)
+
+
+def test_one_worker_for_each_core(server):
+    result_of(server, BERRIES)
+    wait_until(lambda: len(workers_of(server)) == min(psutil.cpu_count(), 8))
+
+
+def test_a_worker_is_killed_in_the_middle_of_a_picture(server):
+    """That picture is refused; the next ones, more than there are workers, are not."""
+    result_of(server, BERRIES)
+    before = workers_of(server)
+    with ThreadPoolExecutor(1) as client:
+        response = client.submit(upload, server, ("x", SLOW))
+        first_to_compute(before).kill()
+    check_refused(response.result(), 400, f"img_file: 'x' {CRASHED}")
+    for _ in range(2 * len(before)):
+        result_of(server, BERRIES)
+    wait_until(lambda: len(workers_of(server)) == len(before))
+
+
+def test_all_workers_are_killed_while_they_wait(server):
+    """No request is lost: each dead worker is replaced by the request that finds it."""
+    result_of(server, BERRIES)
+    before = workers_of(server)
+    for process in before:
+        process.kill()
+    for _ in range(2 * len(before)):
+        result_of(server, BERRIES)
+    wait_until(lambda: len(workers_of(server)) == len(before))
+    assert not set(workers_of(server)) & set(before)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_no_worker_survives_the_server(server, busy):
+    result_of(server, BERRIES)
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    with ThreadPoolExecutor(1) as client:
+        if busy:
+            response = client.submit(upload, server, ("x", SLOW))
+            first_to_compute(workers_of(server))
+        server.process.kill()
+        wait_until(lambda: not any(is_alive(process) for process in children))
+        if busy:
+            assert isinstance(response.exception(), OSError)
+
+
+def test_a_mistake_in_a_model_is_a_500_with_its_traceback_in_the_log(tmp_path):
+    """A model of the reader's own raises: the workers live on, and the log says why."""
+    shutil.copytree(ROOT / "models", tmp_path / "models")
+    text = (ROOT / "08_inference.py").read_text(encoding="utf-8")
+    old = "\nMODELS = {\n"
+    assert text.count(old) == 1
+    new = f'\ndef find_none(img):\n    return img.no_such_name\n\n\n{old}    "none": find_none,\n'
+    (tmp_path / "08_inference.py").write_text(text.replace(old, new), encoding="utf-8")
+    command = [sys.executable, "08_inference.py"]
+    with serve(command, port_of("08_inference"), tmp_path) as server:
+        result_of(server, BERRIES)
+        before = workers_of(server)
+        for _ in range(3):
+            response = upload(server, ("x", BERRIES), model_type="none")
+            assert (response.status_code, list(response.json())) == (500, ["error"])
+        assert "return img.no_such_name" in server.log
+        assert "AttributeError" in server.log
+        assert workers_of(server) == before

@@ -1,0 +1,54 @@
+"""Uploads to lesson 8, and what a refused one gets."""
+
+import requests
+from collection import PICTURES
+
+BERRIES = (PICTURES / "strawberries.jpg").read_bytes()
+CODES = (PICTURES / "qrcode.png").read_bytes()
+
+# What the lesson says of a file that it does not take.
+NO_FORMAT = "is not a JPEG, PNG or WebP picture: save it as JPEG"
+DAMAGED = "is damaged: no picture can be read from it"
+TOO_MANY_PIXELS = "has more than 25 megapixels: send a smaller picture"
+TOO_SLOW = "takes more than 3 seconds: save it as a new JPEG"
+TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
+CRASHED = "stops the process that reads it: save it as a new JPEG"
+REFUSALS = [NO_FORMAT, DAMAGED, TOO_MANY_PIXELS, TOO_SLOW, TOO_MUCH_MEMORY, CRASHED]
+TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
+
+
+def upload(server, *files, query="", method="POST", **fields):
+    """Send (filename, bytes) pairs as img_file; the response."""
+    return requests.request(
+        method,
+        f"{server.url}/inference{query}",
+        data=fields or {"model_type": "strawberry"},
+        files=[("img_file", pair) for pair in files],
+        timeout=60,
+    )
+
+
+def result_of(server, data, model_type="strawberry"):
+    """The result for one picture that is answered."""
+    response = upload(server, ("p", data), model_type=model_type)
+    assert response.status_code == 200, response.text
+    (result,) = response.json()["results"]
+    return result
+
+
+def check_refused(response, status, text):
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.json() == {"error": text}
+
+
+def check_result(result):
+    """What holds for the result of any picture."""
+    for found in result["detections"]:
+        assert list(found) == ["label", "score", "box"]
+        assert 0 <= found["score"] <= 1
+        assert round(found["score"], 3) == found["score"]
+        assert all(isinstance(number, int) for number in found["box"])
+        x, y, width, height = found["box"]
+        assert 0 <= x < x + width <= result["width"]
+        assert 0 <= y < y + height <= result["height"]
