@@ -9,6 +9,7 @@ Notes  request > files, from, e.g.
 # dependencies = ["flask>=3.1,<4", "numpy>=2.3,<3", "opencv-python>=5.0,<6"]
 # ///
 
+import math
 import multiprocessing
 import os
 import queue
@@ -20,7 +21,14 @@ import traceback
 
 import cv2
 import numpy as np
-from flask import Flask, abort, jsonify, request
+from flask import (
+    Flask,
+    abort,
+    jsonify,
+    render_template_string,
+    request,
+    send_from_directory,
+)
 from werkzeug.exceptions import HTTPException
 
 # The notes leave out this line and three imports (notes: mistake 30).
@@ -50,10 +58,13 @@ def exam():
     return jsonify(args=request.args, form=request.form, files=files)
 
 
+# A request can be refused in three places, each time with a message that says why: here
+# for a wrong field, in look_at_picture() for a file that is not a picture, and in part 4
+# for a file that is too large or takes too much.
 @app.route("/inference", methods=["POST", "PUT"])
 def api_inference():
     # What does the client ask for? A wrong value is a 400 that says what is allowed.
-    # A value in a message is cut, and repr() (the "!r") makes line breaks visible.
+    # A message holds at most 40 characters of the value. "!r" writes a newline as \n.
     model_type = request.form.get("model_type", "")
     if model_type not in MODELS:
         allowed = ", ".join(MODELS)
@@ -71,15 +82,17 @@ def api_inference():
         allowed = f"1 to {MAX_FILES}, 1 with draw=1"
         abort(400, f"img_file: {len(files)} files, allowed are {allowed}")
 
-    # One file after the other, and every answer is kept (notes: mistake 33).
+    # One file after the other. The list keeps the result of each (notes: mistake 33).
     results = []
     for file in files:
-        # Another process, a worker, runs look_at_picture() with the file's bytes.
-        # Part 4 says why, and stands between the two.
+        # ask_worker() sends the file to another process, a worker. There
+        # look_at_picture(), below, makes the answer. Part 4 says why.
         answer = ask_worker(file, model_type, draw == "1")
         if draw == "1":
             return app.response_class(answer, status=200, mimetype="image/jpeg")
-        results.append({"filename": file.filename, **answer})
+        result = {"filename": file.filename}
+        result.update(answer)
+        results.append(result)
     return jsonify(model_type=model_type, results=results)
 
 
@@ -87,7 +100,8 @@ def look_at_picture(data, model_type, draw):
     """What is in a picture file, given as bytes: a dict, or with draw a JPEG's bytes."""
     if not is_jpeg_png_or_webp(data):
         raise BadPicture("is not a JPEG, PNG or WebP picture: save it as JPEG")
-    # 1, or 2, 4, 8 for a phone's large photograph: see "Large photographs" in part 3.
+    # 1 is the full size. A large photograph is read at 1/2, 1/4 or 1/8 of its size: see
+    # "Large photographs" in part 3.
     step = decoding_step(data)
 
     # The bytes as an array of numbers from 0 to 255 (notes: mistake 28).
@@ -96,11 +110,11 @@ def look_at_picture(data, model_type, draw):
         # The picture as an array (height, width, 3) of uint8: blue, green, red.
         img = cv2.imdecode(numbers, IMREAD_MODES[step])
     except cv2.error as error:
-        # OpenCV raises for too many pixels and for too little memory ...
+        # The picture has too many pixels, or there is not enough memory for it.
         raise BadPicture(reason_of(error)) from None
+    # For every other file that it cannot read, imdecode returns None
+    # (notes: mistake 31). Do not print the bytes of such a file (notes: mistake 32).
     if img is None:
-        # ... and returns None for all other files that it cannot read. Do not print
-        # such bytes (notes: mistakes 31 and 32).
         raise BadPicture("is damaged: no picture can be read from it")
 
     detections = inference(img, model_type)
@@ -123,95 +137,7 @@ class BadPicture(Exception):
 # 2. THE MODELS: from a picture to a list of detections
 # ---------------------------------------------------------------------------
 
-# Read the network once, when this file is loaded. Each worker process has its own: two
-# threads that use the same network at once would get wrong answers.
-NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
-NET_SIDE = 416  # the network looks at pictures of 416 x 416 pixels ...
-CELL = 4  # ... and answers for each cell of 4 x 4 pixels in it
-GREY = 114  # what it was trained to see where the picture does not fill the square
-THRESHOLD = 0.4  # on dev photographs: precision 0.78, recall 0.78
-MAX_OVERLAP = 0.5  # boxes that share more than half of their area are the same berry
-
-
-def find_strawberries(img):
-    # Lay the picture at the top left of a grey square.
-    small, scale = resized(img, NET_SIDE)
-    height, width = small.shape[:2]
-    square = np.full((NET_SIDE, NET_SIDE, 3), GREY, np.uint8)
-    square[:height, :width] = small
-
-    # The network wants (1, 3, 416, 416): red, green, blue, numbers from 0 to 1.
-    NET.setInput(cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True))
-    # (5, 104, 104): five numbers for each cell.
-    cells = NET.forward()[0]
-
-    # The first number is the score: is this cell the middle of a strawberry?
-    # It is where the score is high enough and no neighbour has a higher one.
-    scores = cells[0]
-    highest_near = cv2.dilate(scores, np.ones((3, 3)))
-    is_middle = (scores >= THRESHOLD) & (scores == highest_near)
-
-    boxes = []
-    box_scores = []
-    for row, column in np.argwhere(is_middle):
-        # The other four: the distances from the cell's middle to the berry's sides.
-        left, top, right, bottom = cells[1:, row, column].tolist()
-        middle_x = column * CELL + CELL / 2
-        middle_y = row * CELL + CELL / 2
-        boxes.append([middle_x - left, middle_y - top, left + right, top + bottom])
-        box_scores.append(float(scores[row, column]))
-
-    # Two neighbouring cells may both find the same berry: keep the better box.
-    # NMSBoxes gives the positions of the boxes to keep, the best one first.
-    detections = []
-    for number in cv2.dnn.NMSBoxes(boxes, box_scores, THRESHOLD, MAX_OVERLAP):
-        box = np.array(boxes[number]) / scale
-        detections.append(detection(img, "strawberry", box_scores[number], box))
-    return detections
-
-
-QR_SIDE = 800  # search in a picture whose longer side has at most so many pixels
-# Leave out squares whose outline is shorter than 0.15 x the longer side of the picture.
-# Thousands of tiny squares would take minutes.
-QR_MIN_OUTLINE = 0.15
-
-
-def find_qrcodes(img):
-    longer_side = max(img.shape[:2])
-    small, scale = resized(img, min(QR_SIDE, longer_side))
-
-    detector = cv2.QRCodeDetectorAruco()
-    settings = detector.getArucoParameters()
-    settings.minMarkerPerimeterRate = QR_MIN_OUTLINE
-    detector.setArucoParameters(settings)
-    # Ask for bytes: the texts would be an exception for a code that is not UTF-8.
-    found, contents, corners, _ = detector.detectAndDecodeBytesMulti(small)
-    if not found:
-        return []
-
-    detections = []
-    for number, content in enumerate(contents):
-        # A code was seen but could not be read.
-        if not content:
-            continue
-        # (4, 2): x and y of the four corners. The last pixel belongs to the code.
-        left, top = corners[number].min(axis=0)
-        right, bottom = corners[number].max(axis=0) + 1
-        box = np.array([left, top, right - left, bottom - top]) / scale
-        text = content.decode("utf-8", errors="replace")
-        detections.append(detection(img, text, 1, box))
-    return detections
-
-
-# Add your own model here, and its function above: it is given a picture and returns a
-# list of detections. The page, the errors and ?draw=1 know it at once.
-MODELS = {
-    "strawberry": find_strawberries,
-    "qrcode": find_qrcodes,
-}
-
-
-# What the models share:
+# A model is a function: it is given a picture, and it returns a list of detections.
 
 
 def detection(img, label, score, box):
@@ -240,6 +166,102 @@ def resized(img, longer_side):
     new_height = max(1, round(height * scale))
     size = (new_width, new_height)
     return cv2.resize(img, size, interpolation=cv2.INTER_AREA), scale
+
+
+# Search in a picture whose longer side has at most this many pixels.
+QR_SIDE = 800
+# Leave out squares whose outline is shorter than 0.15 x the longer side of the picture.
+# Thousands of tiny squares would take minutes.
+QR_MIN_OUTLINE = 0.15
+
+
+def find_qrcodes(img):
+    longer_side = max(img.shape[:2])
+    small, scale = resized(img, min(QR_SIDE, longer_side))
+
+    detector = cv2.QRCodeDetectorAruco()
+    settings = detector.getArucoParameters()
+    settings.minMarkerPerimeterRate = QR_MIN_OUTLINE
+    detector.setArucoParameters(settings)
+    # This function gives the codes as bytes. The one that gives texts raises an exception
+    # if a code is not UTF-8.
+    found, contents, corners, _ = detector.detectAndDecodeBytesMulti(small)
+    if not found:
+        return []
+
+    detections = []
+    for number, content in enumerate(contents):
+        # A code was seen but could not be read.
+        if not content:
+            continue
+        # (4, 2): x and y of the four corners. The last pixel belongs to the code.
+        left, top = corners[number].min(axis=0)
+        right, bottom = corners[number].max(axis=0) + 1
+        box = np.array([left, top, right - left, bottom - top]) / scale
+        text = content.decode("utf-8", errors="replace")
+        detections.append(detection(img, text, 1, box))
+    return detections
+
+
+# Read the network once, when this file is loaded. Each worker process has its own: two
+# threads that use the same network at once would get wrong answers.
+NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
+# The network looks at a picture of 416 x 416 pixels, and answers for each cell of 4 x 4.
+NET_SIDE = 416
+CELL = 4
+# The grey around the pictures with which it was trained.
+GREY = 114
+# Below this score, from 0 to 1, nothing is called a strawberry. models/README.md says how
+# often that is right.
+THRESHOLD = 0.4
+# Boxes that share more than half of their area are of the same berry.
+MAX_OVERLAP = 0.5
+
+
+def find_strawberries(img):
+    # Lay the picture at the top left of a grey square.
+    small, scale = resized(img, NET_SIDE)
+    height, width = small.shape[:2]
+    square = np.full((NET_SIDE, NET_SIDE, 3), GREY, np.uint8)
+    square[:height, :width] = small
+
+    # The network wants (1, 3, 416, 416): red, green, blue, numbers from 0 to 1.
+    NET.setInput(cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True))
+    # (5, 104, 104): five numbers for each cell.
+    cells = NET.forward()[0]
+
+    # The first of the five is the score: is the middle of a strawberry in this cell?
+    scores = cells[0]
+    # A cell counts if its score is high enough and no neighbour has a higher one. dilate()
+    # gives for each cell the highest score of its 3 x 3 neighbours.
+    highest_near = cv2.dilate(scores, np.ones((3, 3)))
+    is_middle = (scores >= THRESHOLD) & (scores == highest_near)
+
+    boxes = []
+    box_scores = []
+    for row, column in np.argwhere(is_middle):
+        # The other four: the distances from the cell's middle to the berry's sides.
+        left, top, right, bottom = cells[1:, row, column].tolist()
+        middle_x = column * CELL + CELL / 2
+        middle_y = row * CELL + CELL / 2
+        boxes.append([middle_x - left, middle_y - top, left + right, top + bottom])
+        box_scores.append(float(scores[row, column]))
+
+    # Two neighbouring cells may both find the same berry: keep the better box.
+    # NMSBoxes gives the positions of the boxes to keep, the best one first.
+    detections = []
+    for number in cv2.dnn.NMSBoxes(boxes, box_scores, THRESHOLD, MAX_OVERLAP):
+        box = np.array(boxes[number]) / scale
+        detections.append(detection(img, "strawberry", box_scores[number], box))
+    return detections
+
+
+# Add your own model here, and its function above. The page, the errors and ?draw=1 know
+# it at once. A picture and its model together have MAX_SECONDS and MAX_MEMORY: see part 4.
+MODELS = {
+    "strawberry": find_strawberries,
+    "qrcode": find_qrcodes,
+}
 
 
 # ---------------------------------------------------------------------------
@@ -274,8 +296,8 @@ def answer_in_pixels_of_upload(data, img, step, detections):
 
 
 # Large photographs. A phone's JPEG has 12 megapixels and more, and the models look at
-# 416 and 800 pixels. A JPEG can be decoded at a half, a quarter or an eighth of its
-# size: that takes half the time and a sixteenth of the memory.
+# 416 and 800 pixels. A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size. At 1/4 it
+# takes half the time and a sixteenth of the memory.
 IMREAD_MODES = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -322,17 +344,19 @@ def jpeg_size(data):
 def size_before_decoding(data, img, step):
     """(width, height) of a JPEG that was decoded smaller, turned as img is turned."""
     width, height = jpeg_size(data)
-    # Decoding at a quarter makes 3 pixels of 9, 10, 11 or 12: "-(-a // b)" rounds up.
-    small_shape = (-(-height // step), -(-width // step))
-    if img.shape[:2] == small_shape:
+    # Decoding at 1/4 makes 3 pixels of 9, 10, 11 or 12: it rounds up.
+    small_width = math.ceil(width / step)
+    small_height = math.ceil(height / step)
+    img_height, img_width = img.shape[:2]
+    if (img_width, img_height) == (small_width, small_height):
         return width, height
     # A photograph's EXIF block says how the camera was held; OpenCV has turned it.
-    if img.shape[1::-1] == small_shape:
+    if (img_width, img_height) == (small_height, small_width):
         return height, width
     raise BadPicture("is damaged: its header gives another size than its picture has")
 
 
-PINK = (255, 0, 255)
+PINK = (155, 0, 208)
 WHITE = (255, 255, 255)
 DRAWN_SIDE = 1600  # pixels of the longer side, at most: enough for a screen
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -411,16 +435,16 @@ def json_error(error):
 #
 # A few bytes can make a decoder compute for minutes, ask for gigabytes, or crash. No
 # check of a file finds all of them. So the server never decodes a picture. It passes the
-# bytes to a worker, a process of its own, and ends the worker if it takes too long. What
-# a bad file breaks is one worker, and another one takes its place.
+# bytes to a worker, a process of its own, and ends the worker if it takes too long. A
+# bad file stops one worker, and another one takes its place.
 #
 #   server: ask_worker() -> Worker.ask()  == pipe ==>  worker: work() -> look_at_picture()
 #
-# The workers also make the lesson fast: Python runs one thread at a time in a process,
-# so each processor core gets a process.
+# The workers also make the lesson fast: there is one for each core of the processor.
 
-# How large a request may be. 16 MB are a few photographs of a phone; Flask puts uploads
-# into temporary files and not into memory. Above these limits the answer is 413.
+# How large a request may be. 16 MB are a few photographs of a phone. Flask keeps small
+# files in memory and puts larger ones into temporary files. Above one of these limits
+# it raises an error with the status 413 as soon as a view uses request.form.
 app.config["MAX_CONTENT_LENGTH"] = 16_000_000
 app.config["MAX_FORM_PARTS"] = 20
 app.config["MAX_FORM_MEMORY_SIZE"] = 500_000
@@ -663,13 +687,152 @@ def end_with_server():
 # ---------------------------------------------------------------------------
 
 
+# The page is one string: HTML, its style, its script. It loads no other file.
+# Text of a client goes into textContent, so HTML in it stays text.
+PAGE = """<!doctype html>
+<html lang="ko">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>Lesson 8: What is in the picture?</title>
+<style>
+  :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }
+  body { max-width: 45rem; margin: auto; padding: 1rem; overflow-wrap: anywhere }
+  label { display: block; margin-top: 1rem; font-weight: bold }
+  input, select, button { padding: 0.5rem 1rem; font: inherit; border-radius: 0.5rem }
+  input { box-sizing: border-box; width: 100%; padding: 2rem 1rem; border: 2px dashed }
+  button { margin-top: 1rem; border: 0; background: #d0009b; color: white }
+  :focus-visible { outline: 3px solid #d0009b; outline-offset: 2px }
+  pre { white-space: pre-wrap }
+  figure { position: relative; width: fit-content; margin: 2rem 0 1rem }
+  img { display: block; max-width: 100%; max-height: 80vh }
+  .box { position: absolute; box-sizing: border-box; border: 3px solid #d0009b }
+  .box span { position: absolute; z-index: 1; bottom: 100%; left: -3px; padding: 0 3px;
+              background: #d0009b; color: white; font-size: 0.75rem }
+</style>
+
+<h1>사진에 무엇이 있나요?<br><small>What is in the picture?</small></h1>
+<form method="post" enctype="multipart/form-data" action="/inference">
+  <label for="pictures">사진을 고르거나 끌어다 놓으세요 · Choose or drop pictures</label>
+  <input type="file" id="pictures" name="img_file" multiple required
+         accept="image/jpeg,image/png,image/webp" aria-describedby="limits">
+  <small id="limits">JPEG, PNG, WebP · 16 MB · 25 megapixels</small>
+  <label for="model">모델 · Model</label>
+  <select id="model" name="model_type">
+    {% for name in models %}<option>{{ name }}</option>{% endfor %}
+  </select>
+  <p>
+    <button id="find">찾기 · Find</button>
+    <button id="sample" type="button" hidden>예제 사진 · Try a sample</button>
+    <noscript><button formaction="/inference?draw=1">그림 · Picture</button></noscript>
+</form>
+<div id="results" aria-live="polite"></div>
+
+<script>
+  const form = document.querySelector("form");
+  const input = document.getElementById("pictures");
+  const sample = document.getElementById("sample");
+  const results = document.getElementById("results");
+  const NO_ANSWER = "서버가 답하지 않습니다 · The server does not answer";
+  let newestSearch = 0;
+
+  function add(parent, tag, text = "") {
+    const element = document.createElement(tag);
+    element.textContent = text;
+    parent.append(element);
+    return element;
+  }
+
+  async function ask(file) {
+    const fields = new FormData();
+    fields.set("model_type", form.model_type.value);
+    fields.set("img_file", file);
+    try {
+      const response = await fetch("/inference", { method: "POST", body: fields });
+      return await response.json();
+    } catch {
+      return { error: NO_ANSWER };
+    }
+  }
+
+  async function search(file) {
+    add(results, "h2", file.name);
+    const message = add(results, "p", "찾는 중… · Looking…");
+    const figure = add(results, "figure");
+    const image = add(figure, "img");
+    image.alt = "";
+    image.src = URL.createObjectURL(file);
+    // Loaded, or not a picture: the browser need not keep the file in memory.
+    image.onload = () => URL.revokeObjectURL(image.src);
+    image.onerror = image.onload;
+    const list = add(results, "ol");
+    const details = add(results, "details");
+    add(details, "summary", "JSON");
+
+    const answer = await ask(file);
+    add(details, "pre", JSON.stringify(answer, null, 2));
+    if (answer.error) {
+      message.textContent = answer.error;
+      return;
+    }
+    const { width, height, detections } = answer.results[0];
+    message.textContent = `${detections.length}개 찾음 · ${detections.length} found`;
+    if (detections.length === 0) {
+      message.textContent = "아무것도 찾지 못했습니다 · Nothing found";
+    }
+    for (const { label, score, box } of detections) {
+      add(list, "li", `${label} ${score.toFixed(2)}`);
+      const frame = add(figure, "div");
+      frame.className = "box";
+      // In percent of the picture, since the screen may show it smaller.
+      frame.style.left = `${(100 * box[0]) / width}%`;
+      frame.style.top = `${(100 * box[1]) / height}%`;
+      frame.style.width = `${(100 * box[2]) / width}%`;
+      frame.style.height = `${(100 * box[3]) / height}%`;
+      add(frame, "span", `${list.children.length}: ${score.toFixed(2)}`);
+    }
+  }
+
+  // One request for each picture, one after the other.
+  async function searchAll(files) {
+    newestSearch += 1;
+    const thisSearch = newestSearch;
+    results.replaceChildren();
+    for (const file of files) {
+      if (thisSearch === newestSearch) {
+        await search(file);
+      }
+    }
+  }
+
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    searchAll(input.files);
+  };
+  input.onchange = () => searchAll(input.files);
+  sample.hidden = false;
+  sample.onclick = async () => {
+    try {
+      const response = await fetch("/sample.jpg");
+      searchAll([new File([await response.blob()], "strawberries.jpg")]);
+    } catch {
+      results.textContent = NO_ANSWER;
+    }
+  };
+</script>
+"""
+
+
 @app.get("/")
 def page():
-    return f"""<!doctype html><title>Lesson 8</title><h1>What is in the picture?</h1>
-<form method="post" enctype="multipart/form-data" action="/inference">
-<p><label>Pictures <input type="file" name="img_file" multiple required></label>
-<p><label>Model <select name="model_type">{"<option>".join(["", *MODELS])}</select></label>
-<p>Answer as <button>JSON</button> <button formaction="/inference?draw=1">Picture</button></form>"""
+    # Flask's templates (Jinja) fill in the {{ name }} of each model and escape it.
+    return render_template_string(PAGE, models=MODELS)
+
+
+# The picture behind "Try a sample".
+@app.get("/sample.jpg")
+def sample():
+    return send_from_directory(f"{app.root_path}/scripts/pictures", "strawberries.jpg")
 
 
 if __name__ == "__main__":
@@ -688,8 +851,8 @@ if __name__ == "__main__":
 #         return [detection(img, "middle", 1, box)]
 #     MODELS = {
 #         "middle": find_middle,
-# Stop the lesson with Ctrl+C, start it again, and ask for a model that does not exist:
-#     curl -s http://127.0.0.1:4958/inference -d model_type=banana
-#     #=> {"error":"model_type: 'banana' is not one of middle, strawberry, qrcode"}
-# Your model is in MODELS, so the error names it, and the page offers it.
+# Stop the lesson with Ctrl+C, start it again, and use your model in the other terminal:
+#     curl -s http://127.0.0.1:4958/inference -F model_type=middle -F img_file=@scripts/pictures/qrcode.png
+#     #=> {"model_type":"middle","results":[{"filename":"qrcode.png","width":480,"height":240,"detections":[{"label":"middle","score":1.0,"box":[120,60,240,120]}]}]}
+# Open the page http://127.0.0.1:4958/ as well: it offers your model.
 # What does the lesson answer if the box is twice as wide as the picture?

@@ -1,8 +1,12 @@
 #!/bin/sh
 # Lesson 8's calls. In another terminal first:  python 08_inference.py
 # With your own photo:  sh scripts/08_inference.sh http://127.0.0.1:4958 my.jpg
+# A line with #=> is the answer to expect; ... stands for text that can differ.
 URL=${1:-http://127.0.0.1:4958}
 PICTURES=$(dirname "$0")/pictures
+
+# You can skip the lines up to "set -v": they prepare your photo's name and HTTPie, and
+# look for lesson 8.
 # In -F curl wants a file name in quotes if it has a comma, a semicolon or a quote.
 PHOTO=$(printf '%s' "${2:-$PICTURES/strawberries.jpg}" | sed '/[,;"\\]/{s/["\\]/\\&/g;s/.*/"&"/;}')
 # In a script HTTPie must not read standard input: it would wait, or send it.
@@ -80,9 +84,11 @@ http --body --form PUT "$URL/inference" model_type=strawberry img_file@"$PICTURE
 curl -s -o answer.jpg -w '%{http_code} %{content_type}\n' "$URL/inference?draw=1" -F model_type=strawberry -F "img_file=@$PHOTO"
 #=> 200 image/jpeg
 
-# The page for a browser.
+# The page for a browser, and the sample picture that it offers.
 curl -s -o /dev/null -w '%{http_code} %{content_type}\n' "$URL/"
 #=> 200 text/html; charset=utf-8
+curl -s -o /dev/null -w '%{http_code} %{content_type}\n' "$URL/sample.jpg"
+#=> 200 image/jpeg
 
 # A wrong model. Every error is JSON: it names the field and says what is allowed.
 curl -s -w '%{http_code}\n' "$URL/inference" -F model_type=banana -F "img_file=@$PHOTO"

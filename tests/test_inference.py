@@ -135,7 +135,7 @@ def test_other_kinds_of_picture(server, kind):
 
 
 def is_pink(img):
-    return (img[..., 1] < 90) & (img[..., 0] > 170) & (img[..., 2] > 170)
+    return (img[..., 1] < 70) & (img[..., 0] > 110) & (img[..., 2] > 150)
 
 
 def test_draw_answers_the_picture_with_boxes(server):

@@ -1,42 +1,50 @@
-"""The page of lesson 8, used in a real browser."""
+"""The page of lesson 8, used in a real browser, on a phone's and on a wide screen."""
 
 import json
 import os
+import re
 import shutil
 
+import cv2
+import numpy as np
 import pytest
-from collection import PICTURES, lesson
+from collection import PICTURES, imported, lesson
+from pictures import jpeg, png, with_orientation
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-MISSING = not (BROWSER and DRIVER)
+NO_BROWSER = "no browser: sudo apt-get install chromium chromium-driver"
+WIDTHS = pytest.mark.parametrize("width", [390, 1200])
+HTML = "<img src=x onerror=document.title='run'>"
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if MISSING and "CI" not in os.environ:
-        pytest.skip("needs chromium and chromedriver")
+def start_browser(folder, javascript=True):
+    if not (BROWSER and DRIVER) and "CI" not in os.environ:
+        pytest.skip(NO_BROWSER)
+    assert BROWSER and DRIVER, NO_BROWSER
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
-    for argument in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        "--window-size=800,600",
-        f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
+    for name in (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-dev-shm-usage",
+        "disable-background-networking",
+        "disable-component-update",
+        "no-first-run",
+        f"user-data-dir={folder}",
     ):
-        options.add_argument(argument)
+        options.add_argument(f"--{name}")
+    if not javascript:
+        setting = "profile.managed_default_content_settings.javascript"
+        options.add_experimental_option("prefs", {setting: 2})
     service = webdriver.ChromeService(executable_path=DRIVER)
-    with webdriver.Chrome(options=options, service=service) as browser:
-        yield browser
+    return webdriver.Chrome(options=options, service=service)
 
 
 @pytest.fixture(scope="module")
@@ -45,58 +53,260 @@ def server(tmp_path_factory):
         yield server
 
 
-def fill_in(browser, server, pictures, model_type, button):
-    """Choose pictures and model, press the button, wait for the answer."""
-    browser.get(server.url)
-    upload = browser.find_element(By.NAME, "img_file")
-    upload.send_keys("\n".join(str(PICTURES / picture) for picture in pictures))
-    Select(browser.find_element(By.NAME, "model_type")).select_by_visible_text(
-        model_type
-    )
-    browser.find_element(By.XPATH, f"//button[text()='{button}']").click()
-    WebDriverWait(browser, 30).until(lambda b: "/inference" in b.current_url)
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    with start_browser(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
 
 
-def answer(browser):
-    return json.loads(browser.find_element(By.TAG_NAME, "body").text)
+@pytest.fixture
+def browser(chromium, server):
+    set_width(chromium, 1200)
+    chromium.get(server.url)
+    return chromium
 
 
-def test_the_page_offers_every_model(browser, server):
-    browser.get(server.url)
-    options = Select(browser.find_element(By.NAME, "model_type")).options
-    assert [option.text for option in options] == ["strawberry", "qrcode"]
-    assert browser.find_element(By.TAG_NAME, "h1").text == "What is in the picture?"
-    complaints = [entry["message"] for entry in browser.get_log("browser")]
-    assert [line for line in complaints if "favicon.ico" not in line] == []
+@pytest.fixture(scope="module")
+def plain_browser(tmp_path_factory, server):
+    """A browser without JavaScript."""
+    profile = tmp_path_factory.mktemp("plain_browser")
+    with start_browser(profile, javascript=False) as browser:
+        yield browser
 
 
-def test_two_pictures_answered_as_json(browser, server):
-    fill_in(browser, server, ["qrcode.png", "strawberries.jpg"], "qrcode", "JSON")
-    body = answer(browser)
-    assert body["model_type"] == "qrcode"
-    labels = [[found["label"] for found in r["detections"]] for r in body["results"]]
-    assert [sorted(row) for row in labels] == [["Hello Flask", "안녕하세요"], []]
+def set_width(browser, width):
+    screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
 
 
-def test_a_picture_answered_as_a_picture(browser, server):
-    fill_in(browser, server, ["strawberries.jpg"], "strawberry", "Picture")
-    image = browser.find_element(By.TAG_NAME, "img")
-    size = [image.get_property(side) for side in ("naturalWidth", "naturalHeight")]
-    assert size == [640, 480]
-    assert browser.execute_script("return document.contentType") == "image/jpeg"
+def choose_model(browser, model_type):
+    models = Select(browser.find_element(By.ID, "model"))
+    models.select_by_visible_text(model_type)
 
 
-def test_the_browser_asks_for_a_file(browser, server):
-    """Without a picture the form is not sent at all."""
-    browser.get(server.url)
-    browser.find_element(By.TAG_NAME, "button").click()
+def choose(browser, *pictures):
+    paths = "\n".join(str(picture) for picture in pictures)
+    browser.find_element(By.ID, "pictures").send_keys(paths)
+
+
+def search(browser, *pictures, model_type="strawberry"):
+    """Choose a model and pictures; return what the page says about each picture."""
+    choose_model(browser, model_type)
+    choose(browser, *pictures)
+    return wait_for_messages(browser, len(pictures))
+
+
+def wait_for_messages(browser, number):
+    def read_messages(browser):
+        messages = texts(browser, "#results > p")
+        answered = [text for text in messages if "Looking" not in text]
+        return answered if len(answered) == number else None
+
+    return WebDriverWait(browser, 30).until(read_messages)
+
+
+def texts(browser, selector):
+    script = """return Array.from(document.querySelectorAll(arguments[0]),
+                                  (element) => element.textContent)"""
+    return browser.execute_script(script, selector)
+
+
+def assert_boxes_are_right(browser):
+    """The boxes on the screen lie where the API says, in pixels of the picture."""
+    script = """
+    const image = document.querySelector("figure img");
+    const picture = image.getBoundingClientRect();
+    const scale = image.naturalWidth / picture.width;
+    return Array.from(document.querySelectorAll(".box"), (element) => {
+      const box = element.getBoundingClientRect();
+      const left = box.left - picture.left;
+      const top = box.top - picture.top;
+      return [left, top, box.width, box.height].map((side) => side * scale);
+    });
+    """
+    answer = json.loads(texts(browser, "details pre")[0])
+    boxes = [found["box"] for found in answer["results"][0]["detections"]]
+    assert len(boxes) > 0
+    # The browser rounds to a fraction of a pixel on the screen.
+    scale = answer["results"][0]["width"] / 300
+    assert np.allclose(browser.execute_script(script), boxes, atol=scale)
+
+
+def page_width(browser):
+    return browser.execute_script("return document.documentElement.scrollWidth")
+
+
+# --- In a browser.
+
+
+@WIDTHS
+def test_the_sample(browser, width):
+    set_width(browser, width)
+    assert page_width(browser) <= width
+    browser.find_element(By.ID, "sample").click()
+    assert wait_for_messages(browser, 1) == ["3개 찾음 · 3 found"]
+    assert page_width(browser) <= width
+    scores = [text.removeprefix("strawberry ") for text in texts(browser, "li")]
+    assert all(re.fullmatch(r"0\.\d\d", score) for score in scores)
+    labels = [f"{number}: {score}" for number, score in enumerate(scores, 1)]
+    assert texts(browser, ".box span") == labels
+    assert_boxes_are_right(browser)
+    assert browser.get_log("browser") == []
+
+
+@WIDTHS
+def test_a_large_photograph_that_lies_on_its_side(browser, tmp_path, width):
+    upright = cv2.imread(str(PICTURES / "strawberries.jpg"))
+    large = cv2.resize(upright, (4000, 3000))
+    lying = cv2.rotate(large, cv2.ROTATE_90_COUNTERCLOCKWISE)
+    photograph = tmp_path / "photograph.jpg"
+    photograph.write_bytes(with_orientation(jpeg(lying), 6))
+    set_width(browser, width)
+    assert search(browser, photograph) == ["3개 찾음 · 3 found"]
+    assert page_width(browser) <= width
+    assert_boxes_are_right(browser)
+
+
+def test_several_pictures(browser):
+    names = ["qrcode.png", "strawberries.jpg", "draw.py"]
+    pictures = [PICTURES / name for name in names]
+    messages = search(browser, *pictures, model_type="qrcode")
+    assert texts(browser, "h2") == names
+    assert messages[0] == "2개 찾음 · 2 found"
+    assert messages[1] == "아무것도 찾지 못했습니다 · Nothing found"
+    assert messages[2].startswith("img_file: 'draw.py' is not")
+    assert sorted(texts(browser, "li")) == ["Hello Flask 1.00", "안녕하세요 1.00"]
+
+
+def test_another_model_for_the_same_picture(browser):
+    search(browser, PICTURES / "qrcode.png", model_type="qrcode")
+    choose_model(browser, "strawberry")
+    browser.find_element(By.ID, "find").click()
+    message = "아무것도 찾지 못했습니다 · Nothing found"
+    assert wait_for_messages(browser, 1) == [message]
+    assert texts(browser, ".box") == []
+
+
+def test_a_file_that_is_too_large(browser, tmp_path):
+    large = tmp_path / "large.jpg"
+    large.write_bytes(bytes(17_000_000))
+    assert search(browser, large)[0].startswith("request: over 16 MB")
+
+
+def test_the_server_is_gone(browser):
+    set_offline(browser, True)
+    try:
+        messages = search(browser, PICTURES / "qrcode.png")
+        browser.find_element(By.ID, "sample").click()
+        is_shown = expected_conditions.text_to_be_present_in_element
+        results = is_shown((By.ID, "results"), messages[0])
+        WebDriverWait(browser, 10).until(results)
+    finally:
+        set_offline(browser, False)
+    assert messages == ["서버가 답하지 않습니다 · The server does not answer"]
+
+
+def set_offline(browser, offline):
+    unlimited = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    network = unlimited | {"offline": offline}
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", network)
+
+
+def test_html_of_a_client_stays_text(browser, tmp_path):
+    code = cv2.QRCodeEncoder.create().encode(HTML)
+    large = cv2.resize(code, (600, 600), interpolation=cv2.INTER_NEAREST)
+    picture = tmp_path / f"{HTML}.png"
+    picture.write_bytes(png(large))
+    assert search(browser, picture, model_type="qrcode") == ["1개 찾음 · 1 found"]
+    assert texts(browser, "h2") == [f"{HTML}.png"]
+    assert texts(browser, "li") == [f"{HTML} 1.00"]
+    assert browser.find_elements(By.CSS_SELECTOR, "img[src=x]") == []
+
+
+def test_the_memory_of_previews_is_released(browser):
+    """Their addresses lead nowhere after the pictures were loaded, or were none."""
+    search(browser, PICTURES / "strawberries.jpg", PICTURES / "draw.py")
+    script = """
+    const done = arguments[0];
+    const addresses = Array.from(document.images, (image) => image.src);
+    const ask = (address) => fetch(address).then(() => "there", () => "gone");
+    Promise.all(addresses.map(ask)).then(done);
+    """
+    assert browser.execute_async_script(script) == ["gone", "gone"]
+
+
+def test_the_keyboard_is_enough(browser):
+    ids = []
+    for _ in range(4):
+        press(browser, Keys.TAB)
+        focused = browser.switch_to.active_element
+        ids.append(focused.get_attribute("id"))
+        assert focused.value_of_css_property("outline-width") == "3px"
+    assert ids == ["pictures", "model", "find", "sample"]
+    press(browser, Keys.ENTER)
+    wait_for_messages(browser, 1)
+    press(browser, Keys.TAB)
+    press(browser, Keys.ENTER)
+    assert browser.find_element(By.TAG_NAME, "pre").is_displayed()
+
+
+def press(browser, key):
+    webdriver.ActionChains(browser).send_keys(key).perform()
+
+
+def test_the_browser_asks_for_a_picture(browser):
+    browser.find_element(By.ID, "find").click()
     missing = browser.find_elements(By.CSS_SELECTOR, "input:invalid")
     assert [element.get_attribute("name") for element in missing] == ["img_file"]
-    assert "/inference" not in browser.current_url
+    assert texts(browser, "figure") == []
 
 
-def test_an_error_is_readable(browser, server):
-    fill_in(browser, server, ["draw.py"], "strawberry", "JSON")
-    assert answer(browser) == {
-        "error": "img_file: 'draw.py' is no JPEG or PNG up to 25 Mpx"
-    }
+@pytest.mark.parametrize("button", ["찾기 · Find", "그림 · Picture"])
+def test_without_javascript(plain_browser, server, button):
+    plain_browser.get(server.url)
+    assert not plain_browser.find_element(By.ID, "sample").is_displayed()
+    choose(plain_browser, PICTURES / "strawberries.jpg")
+    plain_browser.find_element(By.XPATH, f"//button[text()='{button}']").click()
+    is_answered = expected_conditions.url_contains("/inference")
+    WebDriverWait(plain_browser, 30).until(is_answered)
+    if "Picture" in button:
+        image = plain_browser.find_element(By.TAG_NAME, "img")
+        assert image.get_property("naturalWidth") == 640
+    else:
+        answer = json.loads(plain_browser.find_element(By.TAG_NAME, "body").text)
+        assert len(answer["results"][0]["detections"]) == 3
+
+
+# --- Without a browser.
+
+
+@pytest.fixture(scope="module")
+def module():
+    return imported("08_inference")
+
+
+def test_the_form_names_what_the_api_reads(module):
+    html = module.app.test_client().get("/").text
+    assert '<html lang="ko">' in html
+    assert 'name="viewport"' in html
+    assert 'enctype="multipart/form-data" action="/inference"' in html
+    fields = re.findall(r'<(?:input|select)[^>]* name="(\w+)"', html)
+    assert fields == ["img_file", "model_type"]
+    labelled = re.findall(r'<label for="(\w+)"', html)
+    assert labelled == re.findall(r'<(?:input|select)[^>]* id="(\w+)"', html)
+    megabytes = module.app.config["MAX_CONTENT_LENGTH"] // 1_000_000
+    assert f"{megabytes} MB" in html
+
+
+def test_the_page_offers_every_model_and_escapes_its_name(module, monkeypatch):
+    monkeypatch.setitem(module.MODELS, "<b>&", None)
+    html = module.app.test_client().get("/").text
+    options = re.findall("<option>(.*?)</option>", html)
+    assert options == ["strawberry", "qrcode", "&lt;b&gt;&amp;"]
+
+
+def test_the_route_of_the_sample(module):
+    with module.app.test_client().get("/sample.jpg") as answer:
+        assert answer.content_type == "image/jpeg"
+        assert answer.data == (PICTURES / "strawberries.jpg").read_bytes()
