@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from itertools import groupby
 
@@ -242,6 +243,16 @@ def test_the_notes_have_each_mistake():
     text = notes_text()
     for number, _, entry in mistakes(NOTES):
         assert code_in(entry)[0] in text, number
+
+
+def test_errors_are_those_that_test_mistakes_proves():
+    proven = tomllib.loads(read(ROOT / "tests" / "mistakes.toml"))["mistake"]
+    entries = {number: text for number, _, text in mistakes(NOTES)}
+    assert [mistake["number"] for mistake in proven] == list(entries)
+    for mistake in proven:
+        number = mistake["number"]
+        codes = " ".join(code_in(entries[number]))
+        assert mistake.get("error", "") in codes, number
 
 
 @pytest.mark.parametrize("file", [*LESSONS, *SCRIPTS], ids=lambda file: file.name)
