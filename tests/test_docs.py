@@ -6,6 +6,7 @@ import sys
 import tomllib
 from collections import Counter
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,10 +14,10 @@ from collection import ENVIRONMENT, LESSONS, NAMES, ROOT, imported
 from play import holds, read_script
 
 README = ROOT / "README.md"
-NOTES = ROOT / "docs" / "notes.md"
-CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 README_KO = ROOT / "README.ko.md"
+NOTES = ROOT / "docs" / "notes.md"
 NOTES_KO = ROOT / "docs" / "notes.ko.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 SCRIPTS = sorted(ROOT.glob("scripts/[0-9][0-9]_*.sh"))
 
 # The notes are their readers' own file. They lie beside this repository or nowhere.
@@ -45,6 +46,14 @@ every_page = pytest.mark.parametrize(
 )
 korean_page = pytest.mark.parametrize(
     "page", [README_KO, NOTES_KO], ids=lambda page: page.name
+)
+both_readmes = pytest.mark.parametrize("page", [README, README_KO], ids=["en", "ko"])
+both_notes = pytest.mark.parametrize("page", [NOTES, NOTES_KO], ids=["en", "ko"])
+every_lesson_and_script = pytest.mark.parametrize(
+    "file", [*LESSONS, *SCRIPTS], ids=lambda file: file.name
+)
+every_script = pytest.mark.parametrize(
+    "script", SCRIPTS, ids=lambda script: script.stem
 )
 
 
@@ -75,14 +84,21 @@ def links_in(text):
     return re.findall(r"\]\(([^)]+)\)", re.sub("`[^`]+`", "", text))
 
 
+class Section(NamedTuple):
+    level: int
+    title: str
+    text: str
+
+
 def sections(page):
-    """Every heading with its level and the text below it, down to the next heading."""
+    """Every heading with the text below it, down to the next heading; no code blocks."""
+    found = []
     text = without_blocks(read(page))
-    parts = re.split(r"^(#+) (.+)$", text, flags=re.MULTILINE)
-    return [
-        (len(marks), title, body)
-        for marks, title, body in zip(parts[1::3], parts[2::3], parts[3::3])
-    ]
+    for part in re.split(r"^(?=#+ )", text, flags=re.MULTILINE)[1:]:
+        heading, _, body = part.partition("\n")
+        marks, _, title = heading.partition(" ")
+        found.append(Section(len(marks), title, body))
+    return found
 
 
 def section(page, wanted):
@@ -97,11 +113,22 @@ def anchor(title):
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
+class Mistake(NamedTuple):
+    number: int
+    mark: str
+    text: str
+
+
 def mistakes(page):
-    """The numbered mistakes of a page: (number, mark, text), in order."""
+    """The numbered mistakes of a page, in order."""
     entry = r"^\*\*(\d+)\.\*\* \*([^*]+)\.\* (.+?)(?=\n\n|\Z)"
     found = re.findall(entry, without_blocks(read(page)), re.MULTILINE | re.DOTALL)
-    return [(int(number), mark, text) for number, mark, text in found]
+    return [Mistake(int(number), mark, text) for number, mark, text in found]
+
+
+def mistake_texts():
+    """number -> text of the mistake on the English page."""
+    return {mistake.number: mistake.text for mistake in mistakes(NOTES)}
 
 
 def notes_text():
@@ -122,21 +149,21 @@ def test_links_lead_somewhere(page):
         target = page.parent / path if path else page
         assert target.exists(), link
         if name:
-            names = [anchor(title) for _, title, _ in sections(target)]
+            names = [anchor(section.title) for section in sections(target)]
             assert name in names, link
 
 
 @both_languages
 def test_both_languages_have_the_same_sections(english, korean):
-    english_levels = [level for level, _, _ in sections(english)]
-    korean_levels = [level for level, _, _ in sections(korean)]
+    english_levels = [section.level for section in sections(english)]
+    korean_levels = [section.level for section in sections(korean)]
     assert english_levels == korean_levels
 
 
 @both_languages
 def test_both_languages_have_the_same_links(english, korean):
-    for (_, title, ours), (_, _, theirs) in zip(sections(english), sections(korean)):
-        assert files_linked(ours) == files_linked(theirs), title
+    for ours, theirs in zip(sections(english), sections(korean)):
+        assert files_linked(ours.text) == files_linked(theirs.text), ours.title
 
 
 def files_linked(text):
@@ -155,7 +182,7 @@ def test_korean_is_polite(page):
 # --- README.
 
 
-@pytest.mark.parametrize("page", [README, README_KO], ids=["en", "ko"])
+@both_readmes
 def test_readme_lists_every_lesson(page):
     row = r"^\| \[.+?\]\((\S+)\) \| .+ \| (.+) \| \[.+?\]\((\S+)\) \|$"
     rows = re.findall(row, read(page), re.MULTILINE)
@@ -167,15 +194,15 @@ def test_readme_lists_every_lesson(page):
     assert set(headings) == set(HEADINGS)
 
 
-@pytest.mark.parametrize("page", [README, README_KO], ids=["en", "ko"])
+@both_readmes
 def test_readme_is_short(page):
     assert len(read(page).splitlines()) <= 150
 
 
 def test_both_readmes_have_the_same_code():
     assert code_blocks(read(README)) == code_blocks(read(README_KO))
-    for (_, title, ours), (_, _, theirs) in zip(sections(README), sections(README_KO)):
-        assert Counter(code_in(ours)) == Counter(code_in(theirs)), title
+    for ours, theirs in zip(sections(README), sections(README_KO)):
+        assert Counter(code_in(ours.text)) == Counter(code_in(theirs.text)), ours.title
 
 
 def test_readme_shows_what_the_player_prints():
@@ -217,54 +244,52 @@ def test_headings_are_those_of_the_notes():
     assert re.findall(r"^#+ (.+?) *$", text, re.MULTILINE) == HEADINGS
 
 
-@pytest.mark.parametrize("page", [NOTES, NOTES_KO], ids=["en", "ko"])
+@both_notes
 def test_every_heading_of_the_notes_then_every_lesson(page):
-    titles = [title for level, title, _ in sections(page) if level == 3]
+    titles = [section.title for section in sections(page) if section.level == 3]
     assert titles == HEADINGS + NAMES
 
 
-@pytest.mark.parametrize("page", [NOTES, NOTES_KO], ids=["en", "ko"])
+@both_notes
 def test_mistakes_are_numbered_in_order(page):
-    assert [number for number, _, _ in mistakes(page)] == list(MISTAKES)
+    assert [mistake.number for mistake in mistakes(page)] == list(MISTAKES)
     # None stands there in another form.
     assert len(re.findall(r"\*\*\d+", read(page))) == len(MISTAKES)
 
 
 def test_mistakes_are_the_same_in_both_languages():
     for ours, theirs in zip(mistakes(NOTES), mistakes(NOTES_KO), strict=True):
-        number, mark, text = ours
-        _, korean_mark, korean_text = theirs
-        assert MARKS[mark] == korean_mark, number
-        assert Counter(code_in(text)) == Counter(code_in(korean_text)), number
-        assert files_linked(text) == files_linked(korean_text), number
+        assert MARKS[ours.mark] == theirs.mark, ours.number
+        assert Counter(code_in(ours.text)) == Counter(code_in(theirs.text)), ours.number
+        assert files_linked(ours.text) == files_linked(theirs.text), ours.number
 
 
 def test_the_notes_have_each_mistake():
+    """What an entry quotes first stands in the notes."""
     text = notes_text()
-    for number, _, entry in mistakes(NOTES):
-        assert code_in(entry)[0] in text, number
+    for mistake in mistakes(NOTES):
+        assert code_in(mistake.text)[0] in text, mistake.number
 
 
 def test_errors_are_those_that_test_mistakes_proves():
-    proven = tomllib.loads(read(ROOT / "tests" / "mistakes.toml"))["mistake"]
-    entries = {number: text for number, _, text in mistakes(NOTES)}
-    assert [mistake["number"] for mistake in proven] == list(entries)
-    for mistake in proven:
-        number = mistake["number"]
-        codes = " ".join(code_in(entries[number]))
+    proven = tomllib.loads(read(ROOT / "tests" / "mistakes.toml"))
+    texts = mistake_texts()
+    assert [int(number) for number in proven] == list(texts)
+    for number, mistake in proven.items():
+        codes = " ".join(code_in(texts[int(number)]))
         assert mistake.get("error", "") in codes, number
 
 
-@pytest.mark.parametrize("file", [*LESSONS, *SCRIPTS], ids=lambda file: file.name)
+@every_lesson_and_script
 def test_mistakes_named_in_a_file_lead_back_to_it(file):
-    entries = {number: text for number, _, text in mistakes(NOTES)}
+    texts = mistake_texts()
     path = file.relative_to(ROOT).as_posix()
     for numbers in re.findall(r"\(notes: mistakes? ([^)]+)\)", read(file)):
         for number in re.findall(r"\d+", numbers):
-            assert f"../{path}" in links_in(entries[int(number)]), number
+            assert f"../{path}" in links_in(texts[int(number)]), number
 
 
-@pytest.mark.parametrize("page", [NOTES, NOTES_KO], ids=["en", "ko"])
+@both_notes
 def test_paths_to_call_are_called_by_a_script(page):
     """The lines below each heading that name a lesson and what to call."""
     scripts = "".join(read(script) for script in SCRIPTS)
@@ -277,20 +302,26 @@ def test_paths_to_call_are_called_by_a_script(page):
                     assert f"$URL{code}" in scripts, f"{heading}: {code}"
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+@every_script
 def test_every_remark_is_there_in_korean(script):
+    """Beside the commands that follow a remark in the script stands its Korean text."""
     _, calls = read_script(script)
     expected = []
     for _, group in groupby(calls, key=lambda call: call.remark):
-        expected.append("\n".join(call.command for call in group))
+        commands = "\n".join(call.command for call in group)
+        expected.append(without_indent(commands))
+
     item = r"^(\d+)\. (.+?)\n +```sh\n(.+?)\n +```$"
     text = section(NOTES_KO, script.stem)
     items = re.findall(item, text, re.MULTILINE | re.DOTALL)
-    assert [int(number) for number, _, _ in items] == list(range(1, len(items) + 1))
-    for _, remark, _ in items:
+    for position, (number, remark, _) in enumerate(items, 1):
+        assert int(number) == position
         assert re.search("[가-힣]", remark), remark
-    commands = [re.sub(r"^ +", "", block, flags=re.MULTILINE) for _, _, block in items]
-    assert commands == [re.sub(r"^ +", "", c, flags=re.MULTILINE) for c in expected]
+    assert [without_indent(commands) for _, _, commands in items] == expected
+
+
+def without_indent(text):
+    return re.sub("^ +", "", text, flags=re.MULTILINE)
 
 
 # --- How to work on the collection.
