@@ -1,0 +1,335 @@
+"""The pages: English and Korean in step, and both in step with lessons and scripts."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from collection import ENVIRONMENT, LESSONS, NAMES, ROOT, imported
+from play import holds, read_script
+
+README = ROOT / "README.md"
+README_KO = ROOT / "README.ko.md"
+NOTES = ROOT / "docs" / "notes.md"
+NOTES_KO = ROOT / "docs" / "notes.ko.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+SCRIPTS = sorted(ROOT.glob("scripts/[0-9][0-9]_*.sh"))
+
+# The notes are their readers' own file. They lie beside this repository or nowhere.
+READERS_NOTES = ROOT.parent / "shared" / "notes.md"
+HEADINGS = (
+    "flask app decorater route argument methods errorhandler before_first_request "
+    "before_request after_request run response_class logger jsonify request args files "
+    "from e.g."
+).split()
+MISTAKES = range(1, 35)
+MARKS = {
+    "Does not run": "실행 불가",
+    "Unsafe": "위험",
+    "Misleading": "오해 소지",
+}
+
+both_languages = pytest.mark.parametrize(
+    "english, korean",
+    [(README, README_KO), (NOTES, NOTES_KO)],
+    ids=["README", "notes"],
+)
+every_page = pytest.mark.parametrize(
+    "page",
+    [README, README_KO, NOTES, NOTES_KO, CONTRIBUTING],
+    ids=lambda page: page.name,
+)
+korean_page = pytest.mark.parametrize(
+    "page", [README_KO, NOTES_KO], ids=lambda page: page.name
+)
+both_readmes = pytest.mark.parametrize("page", [README, README_KO], ids=["en", "ko"])
+both_notes = pytest.mark.parametrize("page", [NOTES, NOTES_KO], ids=["en", "ko"])
+every_lesson_and_script = pytest.mark.parametrize(
+    "file", [*LESSONS, *SCRIPTS], ids=lambda file: file.name
+)
+every_script = pytest.mark.parametrize(
+    "script", SCRIPTS, ids=lambda script: script.stem
+)
+
+
+# --- Reading the pages.
+
+BLOCK = re.compile(r"^ *```\w*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
+
+def read(page):
+    return page.read_text(encoding="utf-8")
+
+
+def code_blocks(text):
+    return BLOCK.findall(text)
+
+
+def without_blocks(text):
+    return BLOCK.sub("", text)
+
+
+def code_in(text):
+    """The code between backquotes; a line break in it is a space."""
+    return [" ".join(code.split()) for code in re.findall("`([^`]+)`", text)]
+
+
+def links_in(text):
+    """The targets of all links and pictures, without what is between backquotes."""
+    return re.findall(r"\]\(([^)]+)\)", re.sub("`[^`]+`", "", text))
+
+
+class Section(NamedTuple):
+    level: int
+    title: str
+    text: str
+
+
+def sections(page):
+    """Every heading with the text below it, down to the next heading; no code blocks."""
+    found = []
+    text = without_blocks(read(page))
+    for part in re.split(r"^(?=#+ )", text, flags=re.MULTILINE)[1:]:
+        heading, _, body = part.partition("\n")
+        marks, _, title = heading.partition(" ")
+        found.append(Section(len(marks), title, body))
+    return found
+
+
+def section(page, wanted):
+    """The text below one heading, with its code blocks."""
+    _, _, rest = read(page).partition(f"# {wanted}\n")
+    assert rest, f"{page.name} has no heading {wanted}"
+    return re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def anchor(title):
+    """The name that GitHub gives to a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+class Mistake(NamedTuple):
+    number: int
+    mark: str
+    text: str
+
+
+def mistakes(page):
+    """The numbered mistakes of a page, in order."""
+    entry = r"^\*\*(\d+)\.\*\* \*([^*]+)\.\* (.+?)(?=\n\n|\Z)"
+    found = re.findall(entry, without_blocks(read(page)), re.MULTILINE | re.DOTALL)
+    return [Mistake(int(number), mark, text) for number, mark, text in found]
+
+
+def mistake_texts():
+    """number -> text of the mistake on the English page."""
+    return {mistake.number: mistake.text for mistake in mistakes(NOTES)}
+
+
+def notes_text():
+    if not READERS_NOTES.exists():
+        pytest.skip("the readers' notes are not beside this repository")
+    return read(READERS_NOTES)
+
+
+# --- Every page.
+
+
+@every_page
+def test_links_lead_somewhere(page):
+    for link in links_in(without_blocks(read(page))):
+        if link.startswith("https://"):
+            continue
+        path, _, name = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if name:
+            names = [anchor(section.title) for section in sections(target)]
+            assert name in names, link
+
+
+@both_languages
+def test_both_languages_have_the_same_sections(english, korean):
+    english_levels = [section.level for section in sections(english)]
+    korean_levels = [section.level for section in sections(korean)]
+    assert english_levels == korean_levels
+
+
+@both_languages
+def test_both_languages_have_the_same_links(english, korean):
+    for ours, theirs in zip(sections(english), sections(korean)):
+        assert files_linked(ours.text) == files_linked(theirs.text), ours.title
+
+
+def files_linked(text):
+    """The targets of the links, without the language, and without own headings."""
+    targets = [link.replace(".ko.md", ".md") for link in links_in(text)]
+    return Counter(target for target in targets if not target.startswith("#"))
+
+
+@korean_page
+def test_korean_is_polite(page):
+    text = without_blocks(read(page))
+    assert not re.findall(r"\S*(?<!니)다(?:[.:;]| \|)", text)
+    assert "십시오" not in text
+
+
+# --- README.
+
+
+@both_readmes
+def test_readme_lists_every_lesson(page):
+    row = r"^\| \[.+?\]\((\S+)\) \| .+ \| (.+) \| \[.+?\]\((\S+)\) \|$"
+    rows = re.findall(row, read(page), re.MULTILINE)
+    assert [lesson for lesson, _, _ in rows] == [lesson.name for lesson in LESSONS]
+    assert [script for _, _, script in rows] == [
+        f"scripts/{script.name}" for script in SCRIPTS
+    ]
+    headings = ", ".join(cell for _, cell, _ in rows).split(", ")
+    assert set(headings) == set(HEADINGS)
+
+
+@both_readmes
+def test_readme_is_short(page):
+    assert len(read(page).splitlines()) <= 150
+
+
+def test_both_readmes_have_the_same_code():
+    assert code_blocks(read(README)) == code_blocks(read(README_KO))
+    for ours, theirs in zip(sections(README), sections(README_KO)):
+        assert Counter(code_in(ours.text)) == Counter(code_in(theirs.text)), ours.title
+
+
+def test_readme_shows_what_the_player_prints():
+    """The lines of lesson 1 as they are printed, and the number of all promises."""
+    shown = code_blocks(read(README))[0].splitlines()
+    first = shown.index("$ sh scripts/run.sh") + 1
+    last = shown.index("$ sh scripts/test.sh") - 1
+    player = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "play.py", "1"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert holds(shown[first:last], player.stdout), player.stdout
+    calls = [call for script in SCRIPTS for call in read_script(script)[1]]
+    count = sum(1 for call in calls if call.promise)
+    assert shown[last] == f"{count} of {count} promises hold."
+
+
+def test_readme_adds_a_model():
+    """The example works when it stands in lesson 8."""
+    example = next(code for code in code_blocks(read(README)) if "MODELS[" in code)
+    lesson = imported("08_inference")
+    exec(example, vars(lesson))
+    img = np.zeros((100, 200, 3), np.uint8)
+    assert lesson.inference(img, "bright") == []
+    img[40, 150] = 255
+    (found,) = lesson.inference(img, "bright")
+    assert (found["label"], found["score"]) == ("bright", 1)
+    assert found["box"] == [145, 35, 11, 11]
+
+
+# --- The pages beside the notes.
+
+
+def test_headings_are_those_of_the_notes():
+    text = without_blocks(notes_text())
+    assert re.findall(r"^#+ (.+?) *$", text, re.MULTILINE) == HEADINGS
+
+
+@both_notes
+def test_every_heading_of_the_notes_then_every_lesson(page):
+    titles = [section.title for section in sections(page) if section.level == 3]
+    assert titles == HEADINGS + NAMES
+
+
+@both_notes
+def test_mistakes_are_numbered_in_order(page):
+    assert [mistake.number for mistake in mistakes(page)] == list(MISTAKES)
+    # None stands there in another form.
+    assert len(re.findall(r"\*\*\d+", read(page))) == len(MISTAKES)
+
+
+def test_mistakes_are_the_same_in_both_languages():
+    for ours, theirs in zip(mistakes(NOTES), mistakes(NOTES_KO), strict=True):
+        assert MARKS[ours.mark] == theirs.mark, ours.number
+        assert Counter(code_in(ours.text)) == Counter(code_in(theirs.text)), ours.number
+        assert files_linked(ours.text) == files_linked(theirs.text), ours.number
+
+
+def test_the_notes_have_each_mistake():
+    """What an entry quotes first stands in the notes."""
+    text = notes_text()
+    for mistake in mistakes(NOTES):
+        assert code_in(mistake.text)[0] in text, mistake.number
+
+
+def test_errors_are_those_that_test_mistakes_proves():
+    proven = tomllib.loads(read(ROOT / "tests" / "mistakes.toml"))
+    texts = mistake_texts()
+    assert [int(number) for number in proven] == list(texts)
+    for number, mistake in proven.items():
+        codes = " ".join(code_in(texts[int(number)]))
+        assert mistake.get("error", "") in codes, number
+
+
+@every_lesson_and_script
+def test_mistakes_named_in_a_file_lead_back_to_it(file):
+    texts = mistake_texts()
+    path = file.relative_to(ROOT).as_posix()
+    for numbers in re.findall(r"\(notes: mistakes? ([^)]+)\)", read(file)):
+        for number in re.findall(r"\d+", numbers):
+            assert f"../{path}" in links_in(texts[int(number)]), number
+
+
+@both_notes
+def test_paths_to_call_are_called_by_a_script(page):
+    """The lines below each heading that name a lesson and what to call."""
+    scripts = "".join(read(script) for script in SCRIPTS)
+    for heading in HEADINGS:
+        for paragraph in section(page, heading).split("\n\n"):
+            if paragraph.startswith("**"):
+                continue
+            for code in code_in(paragraph):
+                if re.match("/[a-z]", code):
+                    assert f"$URL{code}" in scripts, f"{heading}: {code}"
+
+
+@every_script
+def test_every_remark_is_there_in_korean(script):
+    """Beside the commands that follow a remark in the script stands its Korean text."""
+    _, calls = read_script(script)
+    expected = []
+    for _, group in groupby(calls, key=lambda call: call.remark):
+        commands = "\n".join(call.command for call in group)
+        expected.append(without_indent(commands))
+
+    item = r"^(\d+)\. (.+?)\n +```sh\n(.+?)\n +```$"
+    text = section(NOTES_KO, script.stem)
+    items = re.findall(item, text, re.MULTILINE | re.DOTALL)
+    for position, (number, remark, _) in enumerate(items, 1):
+        assert int(number) == position
+        assert re.search("[가-힣]", remark), remark
+    assert [without_indent(commands) for _, _, commands in items] == expected
+
+
+def without_indent(text):
+    return re.sub("^ +", "", text, flags=re.MULTILINE)
+
+
+# --- How to work on the collection.
+
+
+def test_contributing_names_every_test_and_measurement():
+    named = re.findall(r"(?:tests|benchmarks)/\w+\.py", read(CONTRIBUTING))
+    files = [*ROOT.glob("tests/test_*.py"), *ROOT.glob("benchmarks/*.py")]
+    assert sorted(set(named)) == sorted(
+        file.relative_to(ROOT).as_posix() for file in files
+    )
