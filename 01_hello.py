@@ -12,7 +12,7 @@ Notes  flask > app; app > decorater > route; app > run
 from flask import Flask
 
 # The app object holds everything that you add below: routes, settings, the logger.
-# __name__ tells Flask in which file the app is.
+# __name__ tells Flask in which folder the app is.
 app = Flask(__name__)
 
 
@@ -30,7 +30,8 @@ def hello():
 # With a spelling mistake in __name__, Python stops with NameError (notes: mistake 3).
 if __name__ == "__main__":
     app.run(
-        # The server listens on this address of your computer (notes: mistake 12).
+        # The server waits for requests at this address of your computer
+        # (notes: mistake 12).
         # With "127.0.0.1" only programs on your own computer can call the server.
         # With "0.0.0.0" other computers can call it, too (notes: mistake 4).
         host="127.0.0.1",

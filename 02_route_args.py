@@ -21,8 +21,8 @@ app = Flask(__name__)
 @app.route("/test/<username>")
 def get_username(username):
     # The client (a browser or curl) chooses this text, and the answer is HTML.
-    # escape() turns "<" into "&lt;", so the browser shows the text as it is. Without
-    # escape() a text such as <script>...</script> would run in the browser
+    # escape() turns "<" into "&lt;": the browser shows the character "<" and runs nothing.
+    # Without escape() a text such as <script>...</script> would run in the browser
     # (notes: mistake 2).
     text = escape(username)
     return f"test: {text} (a string)"
@@ -51,7 +51,7 @@ def get_path(name):
 
 # A route answers GET requests, unless you name other methods: this one answers POST
 # and PUT. For GET or DELETE Flask answers 405 and lists the allowed methods in the
-# header Allow. (Flask itself answers OPTIONS, a question for that list.)
+# header Allow. (The method OPTIONS asks for that list. Flask itself answers it.)
 @app.route("/exam", methods=["POST", "PUT"])
 def exam():
     return f"method: {request.method}"

@@ -24,8 +24,8 @@ app = Flask(__name__)  # Flask, not False (notes: mistake 8).
 START_TIME = time.strftime("%H:%M:%S")
 
 
-# A hook is a function that Flask calls for every request. The hooks below call
-# add_step(), so that you see the order in which they run.
+# A hook is a function that Flask calls for every request. before_request(),
+# after_request() and the view show_open() call add_step(), so that you see their order.
 # g holds values for one request: its hooks and its view can use them. The next request
 # gets a new, empty g.
 def add_step(step):
@@ -55,6 +55,7 @@ def after_request(response):
 # A second before_request hook: Flask calls them in the order of this file.
 # If a hook returns nothing (None), the next hook or the view runs. If it returns
 # anything else, that is the answer, and the view does not run (notes: mistake 10).
+# The status 503 means "not available now".
 @app.before_request
 def stop_closed():
     if request.path == "/closed":

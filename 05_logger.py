@@ -30,8 +30,9 @@ file_handler = RotatingFileHandler(
 file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
 # From here on app.logger writes into the file as well as into the terminal.
-# The notes write "if not app.debug:" before it. The file is written under debug all the
-# same, because app.run(debug=True) comes later (notes: mistake 18).
+# The notes write "if not app.debug:" before the next line. That does not keep messages
+# out of the file in debug mode: app.run(debug=True) turns debug on only later
+# (notes: mistake 18).
 app.logger.addHandler(file_handler)
 
 # The levels are, from low to high: DEBUG, INFO, WARNING, ERROR, CRITICAL.
@@ -64,6 +65,7 @@ def levels():
 
 @app.errorhandler(404)
 def page_not_found(error):
+    # A browser also asks for /favicon.ico, its little picture: that is a 404, too.
     # The text of error does not name the path, so log the path (notes: mistake 20).
     # The client chooses the path, and %0a in it is a newline: then the client could add
     # a line to your log. ascii() writes a newline as \n, and a Korean letter as \uXXXX.

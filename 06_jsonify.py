@@ -31,12 +31,13 @@ def get_username(username):
     )
 
 
-# 2. jsonify: it makes the text and sets the type. The status is 200. Two settings
-# first, for all answers of jsonify:
-# json.dumps above writes a Korean letter as \uXXXX. With this setting jsonify writes
-# the letter. The old setting JSON_AS_ASCII has no effect any more (notes: mistake 21).
+# 2. jsonify: it makes the text and sets the type. The status is 200. First two settings
+# for all its answers.
+# Setting 1: json.dumps above writes a Korean letter as \uXXXX. jsonify writes the letter.
+# The old setting JSON_AS_ASCII has no effect any more (notes: mistake 21).
 app.json.ensure_ascii = False
-# Without this setting jsonify sorts the keys: "one", "tmp", "two".
+# Setting 2: the keys stay in your order. Without it jsonify sorts them: "one", "tmp",
+# "two".
 app.json.sort_keys = False
 
 

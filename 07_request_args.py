@@ -10,7 +10,7 @@ Notes  request > args
 # ///
 
 from flask import Flask, jsonify, request
-from werkzeug.exceptions import BadRequestKeyError  # Flask installs Werkzeug, too.
+from werkzeug.exceptions import BadRequestKeyError  # Werkzeug comes with Flask.
 
 app = Flask(__name__)
 
@@ -47,8 +47,8 @@ def items():
 
 @app.route("/even")
 def even():
-    # Use [] for an argument that is required. If it is missing, Werkzeug raises
-    # BadRequestKeyError, and the client gets a 400.
+    # Use [] for an argument that is required. If it is missing, Werkzeug, the library
+    # under Flask, raises BadRequestKeyError, and the client gets a 400.
     text = request.args["number"]
 
     # int() raises ValueError if the text is not a whole number. Then tell the client

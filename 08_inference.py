@@ -1,4 +1,4 @@
-"""Lesson 8: inference: send pictures, get back what a network sees in them.
+"""Lesson 8: inference: send pictures, get back what a model finds in them.
 
 Run    python 08_inference.py
 Open   http://127.0.0.1:4958/
@@ -31,7 +31,7 @@ from flask import (
 )
 from werkzeug.exceptions import HTTPException
 
-# The notes leave out this line and three imports (notes: mistake 30).
+# The notes leave out this line and the imports of json, cv2 and np (notes: mistake 30).
 app = Flask(__name__)
 
 # Send Korean text as it is, not as \uXXXX.
@@ -49,7 +49,7 @@ app.json.sort_keys = False
 
 
 # args come from the URL, behind its "?"; form and files from the body of the request
-# (notes: mistakes 29 and 34).
+# (notes: mistakes 29 and 34). app.post(...) is app.route(..., methods=["POST"]).
 @app.post("/exam")
 def exam():
     files = {}
@@ -58,9 +58,14 @@ def exam():
     return jsonify(args=request.args, form=request.form, files=files)
 
 
-# A request can be refused in three places, each time with a message that says why: here
-# for a wrong field, in look_at_picture() for a file that is not a picture, and in part 4
-# for a file that is too large or takes too much.
+# Who refuses a request, each time with a message that says why:
+# - Flask, at request.form below: the request is too large (413). Part 4 has the limits.
+# - This view: a field is wrong (400).
+# - look_at_picture() and what it calls: the file is no picture, is damaged or has too
+#   many pixels. They raise BadPicture.
+# - Part 4: the picture takes too long or too much memory, or stops its worker.
+# ask_worker() makes a 400 of the last two, and json_error() in part 3 makes all of it
+# JSON.
 @app.route("/inference", methods=["POST", "PUT"])
 def api_inference():
     # What does the client ask for? A wrong value is a 400 that says what is allowed.
@@ -97,7 +102,7 @@ def api_inference():
 
 
 def look_at_picture(data, model_type, draw):
-    """What is in a picture file, given as bytes: a dict, or with draw a JPEG's bytes."""
+    """Take the bytes of a picture file; return a dict, or with draw a JPEG's bytes."""
     if not is_jpeg_png_or_webp(data):
         raise BadPicture("is not a JPEG, PNG or WebP picture: save it as JPEG")
     # 1 is the full size. A large photograph is read at 1/2, 1/4 or 1/8 of its size: see
@@ -111,6 +116,7 @@ def look_at_picture(data, model_type, draw):
         img = cv2.imdecode(numbers, IMREAD_MODES[step])
     except cv2.error as error:
         # The picture has too many pixels, or there is not enough memory for it.
+        # "from None" hides OpenCV's own error.
         raise BadPicture(reason_of(error)) from None
     # For every other file that it cannot read, imdecode returns None
     # (notes: mistake 31). Do not print the bytes of such a file (notes: mistake 32).
@@ -137,7 +143,9 @@ class BadPicture(Exception):
 # 2. THE MODELS: from a picture to a list of detections
 # ---------------------------------------------------------------------------
 
-# A model is a function: it is given a picture, and it returns a list of detections.
+# A model is a function: it is given a picture, and it returns a list of detections. To
+# add one you need detection(), here, and MODELS, at the end of this part. How the two
+# models between them work is for a second reading.
 
 
 def detection(img, label, score, box):
@@ -170,7 +178,7 @@ def resized(img, longer_side):
 
 # Search in a picture whose longer side has at most this many pixels.
 QR_SIDE = 800
-# Leave out squares whose outline is shorter than 0.15 x the longer side of the picture.
+# Ignore squares whose outline is shorter than 0.15 x the longer side of the picture.
 # Thousands of tiny squares would take minutes.
 QR_MIN_OUTLINE = 0.15
 
@@ -194,7 +202,7 @@ def find_qrcodes(img):
         # A code was seen but could not be read.
         if not content:
             continue
-        # (4, 2): x and y of the four corners. The last pixel belongs to the code.
+        # (4, 2): x and y of the four corners. "+ 1", since from 3 to 5 are three pixels.
         left, top = corners[number].min(axis=0)
         right, bottom = corners[number].max(axis=0) + 1
         box = np.array([left, top, right - left, bottom - top]) / scale
@@ -203,8 +211,8 @@ def find_qrcodes(img):
     return detections
 
 
-# Read the network once, when this file is loaded. Each worker process has its own: two
-# threads that use the same network at once would get wrong answers.
+# Read the neural network once, when this file is loaded. Each worker process has its
+# own: two threads that use the same network at once would get wrong answers.
 NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
 # The network looks at a picture of 416 x 416 pixels, and answers for each cell of 4 x 4.
 NET_SIDE = 416
@@ -256,8 +264,10 @@ def find_strawberries(img):
     return detections
 
 
-# Add your own model here, and its function above. The page, the errors and ?draw=1 know
-# it at once. A picture and its model together have MAX_SECONDS and MAX_MEMORY: see part 4.
+# Add your own model here, and its function above. After a restart the page, the errors
+# and ?draw=1 know it. If it raises an exception, the client gets a 500, and the traceback
+# is in the server's terminal. Reading a picture and looking at it may take MAX_SECONDS
+# and MAX_MEMORY: see part 4.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,

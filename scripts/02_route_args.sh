@@ -45,7 +45,8 @@ curl -s -w '\n' -X POST "$URL/exam"
 http --body PUT "$URL/exam"
 #=> method: PUT
 
-# It does not take GET. The status is 405, and Allow lists the allowed methods.
+# It does not take GET. The status is 405, and Allow lists the allowed methods: POST, PUT
+# and OPTIONS, in any order.
 http --headers GET "$URL/exam"
 #=> HTTP/1.1 405 METHOD NOT ALLOWED
 #=> ...

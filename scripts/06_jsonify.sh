@@ -31,7 +31,8 @@ curl -s -w '%{http_code} %{content_type}\n' "$URL/json_test"
 #=> {"one":1,"two":2,"tmp":10000}
 #=> 200 application/json
 
-# This is the call in the notes. You can leave out GET, because it is the default.
+# This is the call in the notes. You can leave out GET: it is the default when HTTPie
+# sends no data.
 http --body GET "$URL/json_test"
 #=> {"one":1,"two":2,"tmp":10000}
 

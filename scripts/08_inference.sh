@@ -75,7 +75,7 @@ curl -s -X POST "$URL/inference" -F model_type=strawberry -F "img_file=@$PHOTO"
 curl -s -X PUT "$URL/inference" -F model_type=strawberry -F "img_file=@$PICTURES/qrcode.png" -F "img_file=@$PHOTO"
 #=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
 
-# The same with HTTPie.
+# The same with HTTPie. With a file ("@") --form sends what -F sends.
 http --body --form PUT "$URL/inference" model_type=strawberry img_file@"$PICTURES/qrcode.png" img_file@"$PICTURES/strawberries.jpg"
 #=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
 
