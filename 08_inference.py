@@ -4,6 +4,9 @@ Run    python 08_inference.py
 Open   http://127.0.0.1:4958/
 Calls  scripts/08_inference.sh
 Notes  request > files, from, e.g.
+
+The file has five parts, and you may stop reading after any of them: 1 the request,
+2 the models, 3 extras, 4 workers and limits, 5 the page.
 """
 # /// script
 # dependencies = ["flask>=3.1,<4", "numpy>=2.3,<3", "opencv-python>=5.0,<6"]
@@ -26,22 +29,14 @@ from werkzeug.exceptions import HTTPException
 # The notes leave out this line and three imports (notes: mistake 30).
 app = Flask(__name__)
 
-# Send Korean text as it is, not as \uXXXX.
+# Send Korean letters as they are, and the keys in the order in which they are written.
 app.json.ensure_ascii = False
-# Keep the keys in the order in which the views below write them.
 app.json.sort_keys = False
 
-# The file has five parts, and you may stop reading after any of them:
-# 1 the request, 2 the models, 3 extras, 4 workers and limits, 5 the page.
+# --- 1. THE REQUEST: files -> bytes -> numpy -> cv2 -> model -> JSON ------------------
 
 
-# ---------------------------------------------------------------------------
-# 1. THE REQUEST: files -> bytes -> numpy -> cv2 -> model -> JSON
-# ---------------------------------------------------------------------------
-
-
-# args come from the URL, behind its "?"; form and files from the body of the request
-# (notes: mistakes 29 and 34).
+# args stand in the URL; form and files in the request's body (notes: mistakes 29, 34).
 @app.post("/exam")
 def exam():
     files = {}
@@ -56,9 +51,7 @@ def api_inference():
     # A value in a message is cut, and repr() (the "!r") makes line breaks visible.
     model_type = request.form.get("model_type", "")
     if model_type not in MODELS:
-        allowed = ", ".join(MODELS)
-        abort(400, f"model_type: {model_type[:40]!r} is not one of {allowed}")
-
+        abort(400, f"model_type: {model_type[:40]!r} is not one of {', '.join(MODELS)}")
     draw = request.args.get("draw", "0")
     if draw not in ("0", "1"):
         abort(400, f"draw: {draw[:40]!r} is not one of 0, 1")
@@ -68,41 +61,35 @@ def api_inference():
     files = [file for file in request.files.getlist("img_file") if file.filename]
     most_files = 1 if draw == "1" else MAX_FILES
     if len(files) < 1 or len(files) > most_files:
-        allowed = f"1 to {MAX_FILES}, 1 with draw=1"
-        abort(400, f"img_file: {len(files)} files, allowed are {allowed}")
+        abort(400, f"img_file: {len(files)} files, {FILES_ALLOWED}")
 
     # One file after the other, and every answer is kept (notes: mistake 33).
     results = []
     for file in files:
-        # Another process, a worker, runs look_at_picture() with the file's bytes.
-        # Part 4 says why, and stands between the two.
+        # A process of its own runs look_at_picture() with the file's bytes: see part 4.
         answer = ask_worker(file, model_type, draw == "1")
         if draw == "1":
             return app.response_class(answer, status=200, mimetype="image/jpeg")
-        results.append({"filename": file.filename, **answer})
+        results.append({"filename": file.filename} | answer)
     return jsonify(model_type=model_type, results=results)
 
 
 def look_at_picture(data, model_type, draw):
-    """What is in a picture file, given as bytes: a dict, or with draw a JPEG's bytes."""
-    if not is_jpeg_png_or_webp(data):
-        raise BadPicture("is not a JPEG, PNG or WebP picture: save it as JPEG")
-    # 1, or 2, 4, 8 for a phone's large photograph: see "Large photographs" in part 3.
+    """A picture file, given as bytes: the answer as a dict, or with draw as a JPEG."""
+    check_format(data)
+    # 1, or 2, 4, 8 for a large photograph, which is decoded smaller: see part 3.
     step = decoding_step(data)
-
     # The bytes as an array of numbers from 0 to 255 (notes: mistake 28).
     numbers = np.frombuffer(data, np.uint8)
     try:
         # The picture as an array (height, width, 3) of uint8: blue, green, red.
         img = cv2.imdecode(numbers, IMREAD_MODES[step])
     except cv2.error as error:
-        # OpenCV raises for too many pixels and for too little memory ...
+        # Too many pixels, or too little memory (notes: mistake 31) ...
         raise BadPicture(reason_of(error)) from None
     if img is None:
-        # ... and returns None for all other files that it cannot read. Do not print
-        # such bytes (notes: mistakes 31 and 32).
+        # ... all other bad files. Do not print what is in them (notes: mistake 32).
         raise BadPicture("is damaged: no picture can be read from it")
-
     detections = inference(img, model_type)
     if draw:
         return draw_detections(img, detections)
@@ -119,18 +106,21 @@ class BadPicture(Exception):
     """The file cannot be looked at; the client gets a 400 with the text."""
 
 
-# ---------------------------------------------------------------------------
-# 2. THE MODELS: from a picture to a list of detections
-# ---------------------------------------------------------------------------
+# --- 2. THE MODELS: from a picture to a list of detections ----------------------------
 
 # Read the network once, when this file is loaded. Each worker process has its own: two
 # threads that use the same network at once would get wrong answers.
 NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
-NET_SIDE = 416  # the network looks at pictures of 416 x 416 pixels ...
-CELL = 4  # ... and answers for each cell of 4 x 4 pixels in it
-GREY = 114  # what it was trained to see where the picture does not fill the square
-THRESHOLD = 0.4  # on dev photographs: precision 0.78, recall 0.78
-MAX_OVERLAP = 0.5  # boxes that share more than half of their area are the same berry
+# The network looks at pictures of 416 x 416 pixels ...
+NET_SIDE = 416
+# ... and answers for each cell of 4 x 4 pixels in it.
+CELL = 4
+# What it was trained to see where the picture does not fill the square.
+GREY = 114
+# On the photographs of models/README.md: precision 0.78, recall 0.78.
+THRESHOLD = 0.4
+# Two boxes that share more than this part of their area are the same berry.
+MAX_OVERLAP = 0.5
 
 
 def find_strawberries(img):
@@ -170,7 +160,8 @@ def find_strawberries(img):
     return detections
 
 
-QR_SIDE = 800  # search in a picture whose longer side has at most so many pixels
+# Search in a picture whose longer side has at most so many pixels.
+QR_SIDE = 800
 # Leave out squares whose outline is shorter than 0.15 x the longer side of the picture.
 # Thousands of tiny squares would take minutes.
 QR_MIN_OUTLINE = 0.15
@@ -242,17 +233,23 @@ def resized(img, longer_side):
     return cv2.resize(img, size, interpolation=cv2.INTER_AREA), scale
 
 
-# ---------------------------------------------------------------------------
-# 3. EXTRAS: the answer in pixels, large photographs, drawing, errors as JSON
-# ---------------------------------------------------------------------------
+# --- 3. EXTRAS: the answer in pixels, large photographs, drawing, errors as JSON ------
 
 
-def is_jpeg_png_or_webp(data):
-    """Whether a file starts as one of the three formats does."""
+def check_format(data):
+    """BadPicture unless a file starts as one of the three formats does."""
     is_jpeg = data.startswith(b"\xff\xd8\xff")
     is_png = data.startswith(b"\x89PNG\r\n\x1a\n")
     is_webp = data.startswith(b"RIFF") and data[8:12] == b"WEBP"
-    return is_jpeg or is_png or is_webp
+    if not (is_jpeg or is_png or is_webp):
+        raise BadPicture("is not a JPEG, PNG or WebP picture: save it as JPEG")
+
+
+def reason_of(error):
+    """What to say to the client about an exception of cv2.imdecode."""
+    if error.code == cv2.Error.StsNoMem:
+        return TOO_MUCH_MEMORY
+    return TOO_MANY_PIXELS
 
 
 # A model's boxes are in pixels of the picture that it was given, with fractions. The
@@ -334,9 +331,11 @@ def size_before_decoding(data, img, step):
 
 PINK = (255, 0, 255)
 WHITE = (255, 255, 255)
-DRAWN_SIDE = 1600  # pixels of the longer side, at most: enough for a screen
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-MAX_LABEL = 30  # characters; a QR code can hold thousands
+# Pixels of the drawn picture's longer side, at most: enough for a screen.
+DRAWN_SIDE = 1600
+# Characters of a label, at most: a QR code can hold thousands.
+MAX_LABEL = 30
 
 
 def draw_detections(img, detections):
@@ -405,9 +404,7 @@ def json_error(error):
     return response
 
 
-# ---------------------------------------------------------------------------
-# 4. WORKERS AND LIMITS
-# ---------------------------------------------------------------------------
+# --- 4. WORKERS AND LIMITS ------------------------------------------------------------
 #
 # A few bytes can make a decoder compute for minutes, ask for gigabytes, or crash. No
 # check of a file finds all of them. So the server never decodes a picture. It passes the
@@ -428,6 +425,7 @@ TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
 
 # So many pictures in a request: ten large ones take a few seconds.
 MAX_FILES = 10
+FILES_ALLOWED = f"allowed are 1 to {MAX_FILES}, 1 with draw=1"
 
 # The largest picture. 25 megapixels are 75 MB once they are decoded.
 MAX_PIXELS = 25_000_000
@@ -553,15 +551,15 @@ def start_workers():
 
 def start_in_background(worker):
     """Start a worker without waiting for it: it takes half a second."""
+    threading.Thread(target=start_worker, args=(worker,), daemon=True).start()
 
-    def start():
-        try:
-            worker.start()
-        finally:
-            # If it could not start, the request that takes it out tries again.
-            idle_workers.put(worker)
 
-    threading.Thread(target=start, daemon=True).start()
+def start_worker(worker):
+    try:
+        worker.start()
+    finally:
+        # If it could not start, the request that takes it out tries again.
+        idle_workers.put(worker)
 
 
 def ask_worker(file, model_type, draw):
@@ -629,13 +627,6 @@ def answer_of_worker(data, model_type, draw):
         return "bug", traceback.format_exc()
 
 
-def reason_of(error):
-    """What to say to the client about an exception of cv2.imdecode."""
-    if error.code == cv2.Error.StsNoMem:
-        return TOO_MUCH_MEMORY
-    return TOO_MANY_PIXELS
-
-
 def limit_memory():
     """From now on this process gets at most MAX_MEMORY more bytes."""
     if sys.platform != "linux":
@@ -658,9 +649,7 @@ def end_with_server():
     os._exit(0)
 
 
-# ---------------------------------------------------------------------------
-# 5. THE PAGE
-# ---------------------------------------------------------------------------
+# --- 5. THE PAGE ----------------------------------------------------------------------
 
 
 @app.get("/")
