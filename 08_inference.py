@@ -89,7 +89,7 @@ def look_at_picture(data, model_type, draw):
         raise BadPicture(reason_of(error)) from None
     if img is None:
         # ... all other bad files. Do not print what is in them (notes: mistake 32).
-        raise BadPicture("is damaged: no picture can be read from it")
+        raise BadPicture("cannot be read: it is damaged, or takes too much memory")
     detections = inference(img, model_type)
     if draw:
         return draw_detections(img, detections)
@@ -176,9 +176,7 @@ def find_qrcodes(img):
     settings.minMarkerPerimeterRate = QR_MIN_OUTLINE
     detector.setArucoParameters(settings)
     # Ask for bytes: the texts would be an exception for a code that is not UTF-8.
-    found, contents, corners, _ = detector.detectAndDecodeBytesMulti(small)
-    if not found:
-        return []
+    _, contents, corners, _ = detector.detectAndDecodeBytesMulti(small)
 
     detections = []
     for number, content in enumerate(contents):
@@ -210,11 +208,11 @@ def detection(img, label, score, box):
     img_height, img_width = img.shape[:2]
     x, y, width, height = box
     # Cut off what lies outside the picture.
-    left = min(max(float(x), 0), img_width)
-    top = min(max(float(y), 0), img_height)
-    right = min(max(float(x + width), 0), img_width)
-    bottom = min(max(float(y + height), 0), img_height)
     # float(): jsonify does not know NumPy's numbers.
+    left = float(np.clip(x, 0, img_width))
+    top = float(np.clip(y, 0, img_height))
+    right = float(np.clip(x + width, 0, img_width))
+    bottom = float(np.clip(y + height, 0, img_height))
     return {
         "label": label,
         "score": round(float(score), 3),
@@ -247,9 +245,16 @@ def check_format(data):
 
 def reason_of(error):
     """What to say to the client about an exception of cv2.imdecode."""
-    if error.code == cv2.Error.StsNoMem:
+    if is_out_of_memory(error):
         return TOO_MUCH_MEMORY
     return TOO_MANY_PIXELS
+
+
+def is_out_of_memory(error):
+    """Whether an exception says that there is not enough memory."""
+    if isinstance(error, cv2.error):
+        return error.code == cv2.Error.StsNoMem
+    return isinstance(error, MemoryError)
 
 
 # A model's boxes are in pixels of the picture that it was given, with fractions. The
@@ -264,8 +269,8 @@ def answer_in_pixels_of_upload(data, img, step, detections):
         # At least one pixel, and inside the picture.
         left = min(round(x * step), width - 1)
         top = min(round(y * step), height - 1)
-        right = min(max(round((x + box_width) * step), left + 1), width)
-        bottom = min(max(round((y + box_height) * step), top + 1), height)
+        right = int(np.clip(round((x + box_width) * step), left + 1, width))
+        bottom = int(np.clip(round((y + box_height) * step), top + 1, height))
         found["box"] = [left, top, right - left, bottom - top]
     return {"width": width, "height": height, "detections": detections}
 
@@ -411,7 +416,8 @@ def json_error(error):
 # bytes to a worker, a process of its own, and ends the worker if it takes too long. What
 # a bad file breaks is one worker, and another one takes its place.
 #
-#   server: ask_worker() -> Worker.ask()  == pipe ==>  worker: work() -> look_at_picture()
+#   in the server: ask_worker(), Worker.ask()
+#   in the worker: run_worker(), answer_of_worker(), look_at_picture()
 #
 # The workers also make the lesson fast: Python runs one thread at a time in a process,
 # so each processor core gets a process.
@@ -435,9 +441,10 @@ TOO_MANY_PIXELS = "has more than 25 megapixels: send a smaller picture"
 MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
-# The memory that a picture may take, in bytes, above what the worker has at its start.
+# The memory that a picture may take, in bytes, above what the worker has at its start:
+# enough for 25 megapixels, except in a WebP with transparent parts (21).
 # Only Linux keeps this limit: macOS ignores it, and Windows has none.
-MAX_MEMORY = 250_000_000
+MAX_MEMORY = 280_000_000
 TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
 CRASHED = "stops the process that reads it: save it as a new JPEG"
 
@@ -458,7 +465,7 @@ WORKER_ENVIRONMENT = {
 # under every server; "fork", a copy of the server, is not safe where threads run.
 SPAWN = multiprocessing.get_context("spawn")
 
-# The server passes an upload on in pieces of this size, so that it never holds a file.
+# The server passes an upload on in pieces of so many bytes: it never holds a whole file.
 PIECE = 1_000_000
 
 
@@ -471,7 +478,9 @@ class Worker:
 
     def start(self):
         self.pipe, pipe_of_worker = SPAWN.Pipe()
-        self.process = SPAWN.Process(target=work, args=(pipe_of_worker,), daemon=True)
+        self.process = SPAWN.Process(
+            target=run_worker, args=(pipe_of_worker,), daemon=True
+        )
         self.process.start()
         # The worker has this end of the pipe now. As long as the server had it too, it
         # would not notice that the worker has ended.
@@ -584,7 +593,7 @@ def ask_worker(file, model_type, draw):
 # From here on: what runs in the worker.
 
 
-def work(pipe):
+def run_worker(pipe):
     """Look at one picture after the other, until the server is gone."""
     # Ctrl+C in the terminal reaches the worker, too. The server decides when it ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -620,9 +629,9 @@ def answer_of_worker(data, model_type, draw):
         return "ok", look_at_picture(data, model_type, draw)
     except BadPicture as error:
         return "bad picture", str(error)
-    except MemoryError:
-        return "bad picture", TOO_MUCH_MEMORY
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            return "bad picture", TOO_MUCH_MEMORY
         # A mistake in this file, or in a model of yours: the server logs it.
         return "bug", traceback.format_exc()
 
