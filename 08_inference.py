@@ -4,6 +4,9 @@ Run    python 08_inference.py
 Open   http://127.0.0.1:4958/
 Calls  scripts/08_inference.sh
 Notes  request > files, from, e.g.
+
+The file has five parts, and you may stop reading after any of them: 1 the request,
+2 the models, 3 extras, 4 workers and limits, 5 the page.
 """
 # /// script
 # dependencies = ["flask>=3.1,<4", "numpy>=2.3,<3", "opencv-python>=5.0,<6"]
@@ -34,22 +37,15 @@ from werkzeug.exceptions import HTTPException
 # The notes leave out this line and the imports of json, cv2 and np (notes: mistake 30).
 app = Flask(__name__)
 
-# Send Korean text as it is, not as \uXXXX.
+# Send Korean letters as they are, and the keys in the order in which they are written.
 app.json.ensure_ascii = False
-# Keep the keys in the order in which the views below write them.
 app.json.sort_keys = False
 
-# The file has five parts, and you may stop reading after any of them:
-# 1 the request, 2 the models, 3 extras, 4 workers and limits, 5 the page.
+# --- 1. THE REQUEST: files -> bytes -> numpy -> cv2 -> model -> JSON ------------------
 
 
-# ---------------------------------------------------------------------------
-# 1. THE REQUEST: files -> bytes -> numpy -> cv2 -> model -> JSON
-# ---------------------------------------------------------------------------
-
-
-# args come from the URL, behind its "?"; form and files from the body of the request
-# (notes: mistakes 29 and 34). app.post(...) is app.route(..., methods=["POST"]).
+# args stand in the URL; form and files in the request's body (notes: mistakes 29, 34).
+# app.post(...) is app.route(..., methods=["POST"]).
 @app.post("/exam")
 def exam():
     files = {}
@@ -58,23 +54,13 @@ def exam():
     return jsonify(args=request.args, form=request.form, files=files)
 
 
-# Who refuses a request, each time with a message that says why:
-# - Flask, at request.form below: the request is too large (413). Part 4 has the limits.
-# - This view: a field is wrong (400).
-# - look_at_picture() and what it calls: the file is no picture, is damaged or has too
-#   many pixels. They raise BadPicture.
-# - Part 4: the picture takes too long or too much memory, or stops its worker.
-# ask_worker() makes a 400 of the last two, and json_error() in part 3 makes all of it
-# JSON.
 @app.route("/inference", methods=["POST", "PUT"])
 def api_inference():
     # What does the client ask for? A wrong value is a 400 that says what is allowed.
     # A message holds at most 40 characters of the value. "!r" writes a newline as \n.
     model_type = request.form.get("model_type", "")
     if model_type not in MODELS:
-        allowed = ", ".join(MODELS)
-        abort(400, f"model_type: {model_type[:40]!r} is not one of {allowed}")
-
+        abort(400, f"model_type: {model_type[:40]!r} is not one of {', '.join(MODELS)}")
     draw = request.args.get("draw", "0")
     if draw not in ("0", "1"):
         abort(400, f"draw: {draw[:40]!r} is not one of 0, 1")
@@ -84,45 +70,36 @@ def api_inference():
     files = [file for file in request.files.getlist("img_file") if file.filename]
     most_files = 1 if draw == "1" else MAX_FILES
     if len(files) < 1 or len(files) > most_files:
-        allowed = f"1 to {MAX_FILES}, 1 with draw=1"
-        abort(400, f"img_file: {len(files)} files, allowed are {allowed}")
+        abort(400, f"img_file: {len(files)} files, {FILES_ALLOWED}")
 
     # One file after the other. The list keeps the result of each (notes: mistake 33).
     results = []
     for file in files:
-        # ask_worker() sends the file to another process, a worker. There
-        # look_at_picture(), below, makes the answer. Part 4 says why.
+        # A process of its own runs look_at_picture(), below, for this file: see part 4.
         answer = ask_worker(file, model_type, draw == "1")
         if draw == "1":
             return app.response_class(answer, status=200, mimetype="image/jpeg")
-        result = {"filename": file.filename}
-        result.update(answer)
-        results.append(result)
+        results.append({"filename": file.filename} | answer)
     return jsonify(model_type=model_type, results=results)
 
 
 def look_at_picture(data, model_type, draw):
     """Take the bytes of a picture file; return a dict, or with draw a JPEG's bytes."""
-    if not is_jpeg_png_or_webp(data):
-        raise BadPicture("is not a JPEG, PNG or WebP picture: save it as JPEG")
-    # 1 is the full size. A large photograph is read at 1/2, 1/4 or 1/8 of its size: see
-    # "Large photographs" in part 3.
+    check_format(data)
+    # 1 is the full size; a large photograph is read at 1/2, 1/4 or 1/8: see part 3.
     step = decoding_step(data)
-
     # The bytes as an array of numbers from 0 to 255 (notes: mistake 28).
     numbers = np.frombuffer(data, np.uint8)
     try:
         # The picture as an array (height, width, 3) of uint8: blue, green, red.
         img = cv2.imdecode(numbers, IMREAD_MODES[step])
     except cv2.error as error:
-        # The picture has too many pixels, or there is not enough memory for it.
-        # "from None" hides OpenCV's own error.
+        # The picture has too many pixels, or takes too much memory.
         raise BadPicture(reason_of(error)) from None
-    # For every other file that it cannot read, imdecode returns None
-    # (notes: mistake 31). Do not print the bytes of such a file (notes: mistake 32).
+    # For other bad files imdecode returns None (notes: mistake 31). Do not print what is
+    # in such a file (notes: mistake 32).
     if img is None:
-        raise BadPicture("is damaged: no picture can be read from it")
-
+        raise BadPicture("cannot be read: it is damaged, or takes too much memory")
     detections = inference(img, model_type)
     if draw:
         return draw_detections(img, detections)
@@ -139,9 +116,16 @@ class BadPicture(Exception):
     """The file cannot be looked at; the client gets a 400 with the text."""
 
 
-# ---------------------------------------------------------------------------
-# 2. THE MODELS: from a picture to a list of detections
-# ---------------------------------------------------------------------------
+# Who refuses a request, each time with a message that says why:
+# - Flask, at request.form above: the request is too large (413). Part 4 has the limits.
+# - api_inference(): a field is wrong (400).
+# - look_at_picture() and what it calls: the file is no picture, is damaged or has too
+#   many pixels. They raise BadPicture.
+# - Part 4: the picture takes too long or too much memory, or stops its process.
+# ask_worker() makes a 400 of the last two. json_error() in part 3 makes all of it JSON.
+
+
+# --- 2. THE MODELS: from a picture to a list of detections ----------------------------
 
 # A model is a function: it is given a picture, and it returns a list of detections. To
 # add one you need detection(), here, and MODELS, at the end of this part. How the two
@@ -153,11 +137,11 @@ def detection(img, label, score, box):
     img_height, img_width = img.shape[:2]
     x, y, width, height = box
     # Cut off what lies outside the picture.
-    left = min(max(float(x), 0), img_width)
-    top = min(max(float(y), 0), img_height)
-    right = min(max(float(x + width), 0), img_width)
-    bottom = min(max(float(y + height), 0), img_height)
     # float(): jsonify does not know NumPy's numbers.
+    left = float(np.clip(x, 0, img_width))
+    top = float(np.clip(y, 0, img_height))
+    right = float(np.clip(x + width, 0, img_width))
+    bottom = float(np.clip(y + height, 0, img_height))
     return {
         "label": label,
         "score": round(float(score), 3),
@@ -193,9 +177,7 @@ def find_qrcodes(img):
     detector.setArucoParameters(settings)
     # This function gives the codes as bytes. The one that gives texts raises an exception
     # if a code is not UTF-8.
-    found, contents, corners, _ = detector.detectAndDecodeBytesMulti(small)
-    if not found:
-        return []
+    _, contents, corners, _ = detector.detectAndDecodeBytesMulti(small)
 
     detections = []
     for number, content in enumerate(contents):
@@ -222,7 +204,7 @@ GREY = 114
 # Below this score, from 0 to 1, nothing is called a strawberry. models/README.md says how
 # often that is right.
 THRESHOLD = 0.4
-# Boxes that share more than half of their area are of the same berry.
+# Two boxes that share more than this part of their area are of the same berry.
 MAX_OVERLAP = 0.5
 
 
@@ -274,17 +256,30 @@ MODELS = {
 }
 
 
-# ---------------------------------------------------------------------------
-# 3. EXTRAS: the answer in pixels, large photographs, drawing, errors as JSON
-# ---------------------------------------------------------------------------
+# --- 3. EXTRAS: the answer in pixels, large photographs, drawing, errors as JSON ------
 
 
-def is_jpeg_png_or_webp(data):
-    """Whether a file starts as one of the three formats does."""
+def check_format(data):
+    """BadPicture unless a file starts as one of the three formats does."""
     is_jpeg = data.startswith(b"\xff\xd8\xff")
     is_png = data.startswith(b"\x89PNG\r\n\x1a\n")
     is_webp = data.startswith(b"RIFF") and data[8:12] == b"WEBP"
-    return is_jpeg or is_png or is_webp
+    if not (is_jpeg or is_png or is_webp):
+        raise BadPicture("is not a JPEG, PNG or WebP picture: save it as JPEG")
+
+
+def reason_of(error):
+    """What to say to the client about an exception of cv2.imdecode."""
+    if is_out_of_memory(error):
+        return TOO_MUCH_MEMORY
+    return TOO_MANY_PIXELS
+
+
+def is_out_of_memory(error):
+    """Whether an exception says that there is not enough memory."""
+    if isinstance(error, cv2.error):
+        return error.code == cv2.Error.StsNoMem
+    return isinstance(error, MemoryError)
 
 
 # A model's boxes are in pixels of the picture that it was given, with fractions. The
@@ -299,8 +294,8 @@ def answer_in_pixels_of_upload(data, img, step, detections):
         # At least one pixel, and inside the picture.
         left = min(round(x * step), width - 1)
         top = min(round(y * step), height - 1)
-        right = min(max(round((x + box_width) * step), left + 1), width)
-        bottom = min(max(round((y + box_height) * step), top + 1), height)
+        right = int(np.clip(round((x + box_width) * step), left + 1, width))
+        bottom = int(np.clip(round((y + box_height) * step), top + 1, height))
         found["box"] = [left, top, right - left, bottom - top]
     return {"width": width, "height": height, "detections": detections}
 
@@ -368,9 +363,11 @@ def size_before_decoding(data, img, step):
 
 PINK = (155, 0, 208)
 WHITE = (255, 255, 255)
-DRAWN_SIDE = 1600  # pixels of the longer side, at most: enough for a screen
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-MAX_LABEL = 30  # characters; a QR code can hold thousands
+# Pixels of the drawn picture's longer side, at most: enough for a screen.
+DRAWN_SIDE = 1600
+# Characters of a label, at most: a QR code can hold thousands.
+MAX_LABEL = 30
 
 
 def draw_detections(img, detections):
@@ -439,29 +436,29 @@ def json_error(error):
     return response
 
 
-# ---------------------------------------------------------------------------
-# 4. WORKERS AND LIMITS
-# ---------------------------------------------------------------------------
+# --- 4. WORKERS AND LIMITS ------------------------------------------------------------
 #
 # A few bytes can make a decoder compute for minutes, ask for gigabytes, or crash. No
 # check of a file finds all of them. So the server never decodes a picture. It passes the
 # bytes to a worker, a process of its own, and ends the worker if it takes too long. A
 # bad file stops one worker, and another one takes its place.
 #
-#   server: ask_worker() -> Worker.ask()  == pipe ==>  worker: work() -> look_at_picture()
+#   in the server: ask_worker(), Worker.ask()
+#   in the worker: run_worker(), answer_of_worker(), look_at_picture()
 #
 # The workers also make the lesson fast: there is one for each core of the processor.
 
 # How large a request may be. 16 MB are a few photographs of a phone. Flask keeps small
 # files in memory and puts larger ones into temporary files. Above one of these limits
-# it raises an error with the status 413 as soon as a view uses request.form.
+# the answer is 413.
 app.config["MAX_CONTENT_LENGTH"] = 16_000_000
 app.config["MAX_FORM_PARTS"] = 20
 app.config["MAX_FORM_MEMORY_SIZE"] = 500_000
 TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
 
-# So many pictures in a request: ten large ones take a few seconds.
+# The pictures in one request. Ten large ones take a few seconds.
 MAX_FILES = 10
+FILES_ALLOWED = f"allowed are 1 to {MAX_FILES}, 1 with draw=1"
 
 # The largest picture. 25 megapixels are 75 MB once they are decoded.
 MAX_PIXELS = 25_000_000
@@ -471,9 +468,10 @@ TOO_MANY_PIXELS = "has more than 25 megapixels: send a smaller picture"
 MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
-# The memory that a picture may take, in bytes, above what the worker has at its start.
+# The memory that a picture may take, in bytes, above what the worker has at its start:
+# enough for 25 megapixels, except in a WebP with transparent parts (21).
 # Only Linux keeps this limit: macOS ignores it, and Windows has none.
-MAX_MEMORY = 250_000_000
+MAX_MEMORY = 280_000_000
 TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
 CRASHED = "stops the process that reads it: save it as a new JPEG"
 
@@ -494,7 +492,7 @@ WORKER_ENVIRONMENT = {
 # under every server; "fork", a copy of the server, is not safe where threads run.
 SPAWN = multiprocessing.get_context("spawn")
 
-# The server passes an upload on in pieces of this size, so that it never holds a file.
+# The server passes an upload on in pieces of so many bytes: it never holds a whole file.
 PIECE = 1_000_000
 
 
@@ -507,7 +505,9 @@ class Worker:
 
     def start(self):
         self.pipe, pipe_of_worker = SPAWN.Pipe()
-        self.process = SPAWN.Process(target=work, args=(pipe_of_worker,), daemon=True)
+        self.process = SPAWN.Process(
+            target=run_worker, args=(pipe_of_worker,), daemon=True
+        )
         self.process.start()
         # The worker has this end of the pipe now. As long as the server had it too, it
         # would not notice that the worker has ended.
@@ -587,15 +587,15 @@ def start_workers():
 
 def start_in_background(worker):
     """Start a worker without waiting for it: it takes half a second."""
+    threading.Thread(target=start_worker, args=(worker,), daemon=True).start()
 
-    def start():
-        try:
-            worker.start()
-        finally:
-            # If it could not start, the request that takes it out tries again.
-            idle_workers.put(worker)
 
-    threading.Thread(target=start, daemon=True).start()
+def start_worker(worker):
+    try:
+        worker.start()
+    finally:
+        # If it could not start, the request that takes it out tries again.
+        idle_workers.put(worker)
 
 
 def ask_worker(file, model_type, draw):
@@ -620,7 +620,7 @@ def ask_worker(file, model_type, draw):
 # From here on: what runs in the worker.
 
 
-def work(pipe):
+def run_worker(pipe):
     """Look at one picture after the other, until the server is gone."""
     # Ctrl+C in the terminal reaches the worker, too. The server decides when it ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -656,18 +656,11 @@ def answer_of_worker(data, model_type, draw):
         return "ok", look_at_picture(data, model_type, draw)
     except BadPicture as error:
         return "bad picture", str(error)
-    except MemoryError:
-        return "bad picture", TOO_MUCH_MEMORY
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            return "bad picture", TOO_MUCH_MEMORY
         # A mistake in this file, or in a model of yours: the server logs it.
         return "bug", traceback.format_exc()
-
-
-def reason_of(error):
-    """What to say to the client about an exception of cv2.imdecode."""
-    if error.code == cv2.Error.StsNoMem:
-        return TOO_MUCH_MEMORY
-    return TOO_MANY_PIXELS
 
 
 def limit_memory():
@@ -692,9 +685,7 @@ def end_with_server():
     os._exit(0)
 
 
-# ---------------------------------------------------------------------------
-# 5. THE PAGE
-# ---------------------------------------------------------------------------
+# --- 5. THE PAGE ----------------------------------------------------------------------
 
 
 # The page is one string: HTML, its style, its script. It loads no other file.

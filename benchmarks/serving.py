@@ -22,6 +22,7 @@ so that whatever else the machine does hits all of them alike.
 
 import argparse
 import importlib.util
+import itertools
 import multiprocessing
 import os
 import re
@@ -147,7 +148,7 @@ def load(port, request, wanted, clients, seconds):
     with ThreadPoolExecutor(clients) as pool:
         lists = list(pool.map(ask_again_and_again, range(clients)))
     wall = time.perf_counter() - start
-    times = [one_time for times_of_client in lists for one_time in times_of_client]
+    times = list(itertools.chain.from_iterable(lists))
     busy = (time.process_time() - cpu_start) / wall
     return times, len(times) / wall, busy
 
@@ -339,10 +340,10 @@ def show(lines):
             continue
         of_rate = median(line["of_rate"] for line in rounds)
         of_cpu = median(line["of_cpu"] for line in rounds)
-        times = [1000 * one_time for line in rounds for one_time in line["times"]]
-        cuts = quantiles(times, n=100)
-        p50 = cuts[49]
-        p99 = cuts[98]
+        times = itertools.chain.from_iterable(line["times"] for line in rounds)
+        percentiles = quantiles(times, n=100)
+        p50 = 1000 * percentiles[49]
+        p99 = 1000 * percentiles[98]
         memory = max(line["memory"] for line in rounds) / 1e6
         print(
             f"{text}  {of_rate:8.2f}  {cpu:6.1f}  {of_cpu:9.2f}"

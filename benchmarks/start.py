@@ -2,9 +2,9 @@
 
 Run    python benchmarks/start.py [ROUNDS]
 
-Starts 01_hello.py and a Flask app of the same length with no comments in turn, so
-that whatever else the machine does hits both alike, and prints the median of each
-and their ratio. Needs port 8080.
+Starts 01_hello.py and a Flask app of the same length without comments in turn, 20 times
+each unless ROUNDS says otherwise, so that whatever else the machine does hits both
+alike. Prints the median of each and their ratio. Needs port 8080.
 """
 # /// script
 # dependencies = ["flask>=3.1,<4"]
@@ -64,4 +64,7 @@ def main(rounds):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
+    rounds = 20
+    if len(sys.argv) > 1:
+        rounds = int(sys.argv[1])
+    main(rounds)

@@ -125,10 +125,10 @@ def text_bomb(count):
 
 
 def forged_log():
-    """A colour profile whose name is printed as it is by libpng."""
+    """A colour profile that is wrong: libpng prints its name as it is."""
     name = b'\n1.2.3.4 "GET /forged HTTP/1.1" 200 -\n\x1b[31m'
-    profile = name + b"\0\0" + zlib.compress(bytes(200))
-    return png_with(png_chunk(b"iCCP", profile))
+    profile = np.random.default_rng(0).bytes(500)
+    return png_with(png_chunk(b"iCCP", name + b"\0\0" + zlib.compress(profile)))
 
 
 def zeros(size):

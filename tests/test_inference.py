@@ -199,6 +199,15 @@ def test_a_box_beyond_an_edge_is_cut(module):
     check_result(answer)
 
 
+def test_a_header_with_another_size_is_refused(module):
+    """A JPEG decoded at a quarter must be a quarter of what its header says."""
+    data = jpeg(plain(4000, 3000))
+    quarter = plain(1000, 750)
+    assert module.size_before_decoding(data, quarter, 4) == (4000, 3000)
+    with pytest.raises(module.BadPicture, match="its header gives another size"):
+        module.size_before_decoding(data, plain(1000, 751), 4)
+
+
 @pytest.fixture
 def cells(module, monkeypatch):
     """The network's answer, (5, 104, 104), to be filled in: no berry so far."""

@@ -8,7 +8,7 @@ CODES = (PICTURES / "qrcode.png").read_bytes()
 
 # What the lesson says of a file that it does not take.
 NO_FORMAT = "is not a JPEG, PNG or WebP picture: save it as JPEG"
-DAMAGED = "is damaged: no picture can be read from it"
+DAMAGED = "cannot be read: it is damaged, or takes too much memory"
 TOO_MANY_PIXELS = "has more than 25 megapixels: send a smaller picture"
 TOO_SLOW = "takes more than 3 seconds: save it as a new JPEG"
 TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
