@@ -173,11 +173,13 @@ def start(command, **options):
     global starting
     # A signal that comes while the process starts would lose it, so it waits.
     starting = True
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, start_new_session=True, **options
-    )
-    running.append(process)
-    starting = False
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, start_new_session=True, **options
+        )
+        running.append(process)
+    finally:
+        starting = False
     if received:
         raise SystemExit(128 + received)
     return process
@@ -310,7 +312,8 @@ class Server:
             data = log.read()
         self.position += len(data)
         text = re.sub(r"\x1b\[[0-9;]*m", "", data.decode(errors="replace"))
-        return [line for line in text.splitlines() if line and not USUAL.match(line)]
+        lines = [line for line in text.splitlines() if line and not USUAL.match(line)]
+        return without_library_frames(lines)
 
     def stop(self):
         if self.process in running:
@@ -323,6 +326,22 @@ USUAL = re.compile(
     r"|WARNING: This is a development server"
     r'|\S+ - - \[.+?\] "'
 )
+
+
+def without_library_frames(lines):
+    """Return the lines, with "..." for what a traceback says about Flask's own files."""
+    kept = []
+    in_library = False
+    for line in lines:
+        if line.startswith('  File "'):
+            in_library = "site-packages" in line
+        elif not line.startswith("    "):
+            in_library = False
+        if not in_library:
+            kept.append(line)
+        elif kept[-1:] != ["  ..."]:
+            kept.append("  ...")
+    return kept
 
 
 def answers(url):
@@ -387,16 +406,21 @@ class Caller:
         values = dict(zip(names, output.split("\0")))
 
         def fill(match):
-            if match[1] not in values:
+            before, name = match.groups()
+            if name not in values:
                 return match[0]
-            # These four have a meaning between double quotes.
-            return re.sub(r'([\\"$`])', r"\\\1", values[match[1]])
+            value = values[name]
+            # curl's -F wants a file's name in quotes if one of these is in it.
+            if before and re.search(r'[,;"\\]', value):
+                value = '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
+            # The shell gives these a meaning between double quotes.
+            return before + re.sub(r'(["\\$`])', r"\\\1", value)
 
         def fill_word(match):
             # Between single quotes "$" has no meaning.
             if match[0].startswith("'"):
                 return match[0]
-            return re.sub(r"\$(\w+)", fill, match[0])
+            return re.sub(r"(=@|)\$(\w+)", fill, match[0])
 
         return re.sub(r"""'[^']*'|"(?:\\.|[^"\\])*"|\$\w+""", fill_word, command)
 
@@ -610,6 +634,9 @@ def play_all(lessons, options):
         held = f"{result.held} of {result.promised}"
         line = f"{result.name:{width}}  {held:13}  {result.first}"
         say(paint(line.rstrip(), GREEN if result.is_good else RED))
+    held = sum(result.held for result in results)
+    promised = sum(result.promised for result in results)
+    say(f"\n{held} of {promised} promises hold.")
     return 0 if all(result.is_good for result in results) else 1
 
 
@@ -623,11 +650,13 @@ def watch(lesson, options):
         seen = stamps(lesson)
         server = Server(lesson, options)
         result = play_lesson(lesson, server, options)
-        colour = GREEN if result.is_good else RED
-        clock = time.strftime("%H:%M:%S")
         summary = f"{result.held} of {result.promised} promises hold."
+        if result.first:
+            summary += f" First that does not: {result.first}"
+        clock = time.strftime("%H:%M:%S")
+        colour = GREEN if result.is_good else RED
         say(paint(f"{clock} {lesson.name}: {summary}", colour))
-        say(paint("Waiting for you to save it. Ctrl+C ends.\n", GREY))
+        say(paint("Waiting until you save it again. Ctrl+C ends.\n", GREY))
         # The lesson runs on, for calls of the reader's own.
         while stamps(lesson) == seen:
             time.sleep(POLL_SECONDS)

@@ -59,7 +59,9 @@ install() {
 }
 
 add_opencv() {
-    install -r "$here/requirements.txt" || return
+    # Unquoted, here and below: an argument for each line.
+    # shellcheck disable=SC2046
+    install $(grep -e opencv -e numpy "$here/requirements.txt") || return
     why=$("$bin/python" -c 'import cv2' 2>&1) && return
     why=$(echo "$why" | tail -n 1)
     case $why in
@@ -83,7 +85,7 @@ if ! is_ready ready; then
         "$python" -m venv "$venv" || stop "could not make .venv, see above."
         find_bin
     fi
-    # Lessons 1 to 7 need neither OpenCV nor NumPy. Unquoted: an argument for each line.
+    # Lessons 1 to 7 need neither OpenCV nor NumPy.
     # shellcheck disable=SC2046
     install $(grep -v -e opencv -e numpy "$here/requirements.txt") ||
         stop "could not install the packages, see above. No network? Run this again."
