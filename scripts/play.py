@@ -240,8 +240,6 @@ def environment(folder):
         str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
     )
     variables["PYTHONUTF8"] = "1"
-    # What the lesson prints is seen at once.
-    variables["PYTHONUNBUFFERED"] = "1"
     # With http_proxy set, the calls would go to the proxy.
     variables["no_proxy"] = "127.0.0.1,localhost"
     variables["NO_PROXY"] = "127.0.0.1,localhost"
@@ -283,7 +281,8 @@ class Server:
             self.process = start(
                 [sys.executable, self.name],
                 cwd=ROOT,
-                env=self.env,
+                # What the lesson prints is seen at once.
+                env=self.env | {"PYTHONUNBUFFERED": "1"},
                 stdout=log,
                 stderr=log,
             )
