@@ -405,21 +405,16 @@ class Caller:
         values = dict(zip(names, output.split("\0")))
 
         def fill(match):
-            before, name = match.groups()
-            if name not in values:
+            if match[1] not in values:
                 return match[0]
-            value = values[name]
-            # curl's -F wants a file's name in quotes if one of these is in it.
-            if before and re.search(r'[,;"\\]', value):
-                value = '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
             # The shell gives these a meaning between double quotes.
-            return before + re.sub(r'(["\\$`])', r"\\\1", value)
+            return re.sub(r'(["\\$`])', r"\\\1", values[match[1]])
 
         def fill_word(match):
             # Between single quotes "$" has no meaning.
             if match[0].startswith("'"):
                 return match[0]
-            return re.sub(r"(=@|)\$(\w+)", fill, match[0])
+            return re.sub(r"\$(\w+)", fill, match[0])
 
         return re.sub(r"""'[^']*'|"(?:\\.|[^"\\])*"|\$\w+""", fill_word, command)
 
