@@ -295,8 +295,9 @@ class Server:
             if answers(url):
                 return url
             time.sleep(0.02)
-        lines = self.log.read_text(errors="replace").split("\n")
-        raise NotPlayed(f"{self.name} did not start: {lines[-2]}")
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        reason = lines[-1] if lines else "it printed nothing"
+        raise NotPlayed(f"{self.name} did not start: {reason}")
 
     def check(self):
         """Raise NotPlayed if the lesson has ended."""
@@ -393,7 +394,10 @@ class Caller:
 
     def check(self):
         """Raise NotPlayed if the script's own check says that the server is not it."""
-        status, output = self.sh(self.preamble)
+        try:
+            status, output = self.sh(self.preamble, START_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise NotPlayed(f"The server at {self.url} does not answer.") from None
         if status != 0:
             raise NotPlayed(output.strip())
 
@@ -509,7 +513,7 @@ def play_lesson(lesson, server, options):
             say_server_lines(server.new_lines())
         if edit_is_made and result.is_good:
             show_way_back(lesson, try_it)
-    except (NotPlayed, ScriptError, OSError) as error:
+    except (NotPlayed, ScriptError, OSError, UnicodeDecodeError) as error:
         result.first = result.first or str(error).splitlines()[0]
         say(paint(str(error), RED))
         if server:
@@ -728,6 +732,8 @@ def read_arguments(words):
         parser.error("watch and --url need a lesson, such as 3")
     if options.watch and options.url:
         parser.error("watch starts the lesson itself: leave out --url")
+    if options.watch and options.step:
+        parser.error("watch does not wait for Enter: leave out --step")
     if options.url:
         # The reader may be in a debugger.
         options.limit = None
