@@ -544,9 +544,7 @@ def play_call(call, caller, server, options):
     command = call.command.replace(caller.default_url, caller.url)
     command = caller.filled(command)
     head = paint(f"$ {command}", BOLD)
-    if options.quiet:
-        head = f"{call.remark}\n{head}"
-    else:
+    if not options.quiet:
         say(head)
     if options.step:
         wait_for_enter()
@@ -554,14 +552,16 @@ def play_call(call, caller, server, options):
         answer = caller.run(command, options.limit)
     except subprocess.TimeoutExpired:
         reason = f"{call}: no answer within {options.limit:g} seconds."
-        raise NotPlayed(f"{head}\n{reason}" if options.quiet else reason) from None
+        if options.quiet:
+            say(f"{call.remark}\n{head}")
+        raise NotPlayed(reason) from None
     answer += error_saved_as_picture(command, caller.cwd)
     is_good = not is_compared(call, options) or holds(call.promise, answer)
     lines = server.new_lines() if server else []
     if options.quiet and is_good and not lines:
         return True
     if options.quiet:
-        say(head)
+        say(head if is_good else f"{call.remark}\n{head}")
     if not is_good:
         say(paint(f"  NOT as promised: {call}", RED))
         say(readable("\n".join(call.promise), "expected| "))
@@ -646,11 +646,12 @@ def watch(lesson, options):
     options.quiet = True
     while True:
         seen = stamps(lesson)
+        say(paint(f"=== {lesson.name} ===", BOLD) + "\n")
         server = Server(lesson, options)
         result = play_lesson(lesson, server, options)
         summary = f"{result.held} of {result.promised} promises hold."
         if result.first:
-            summary += f" First that does not: {result.first}"
+            summary += f" Look at {result.first}"
         clock = time.strftime("%H:%M:%S")
         colour = GREEN if result.is_good else RED
         say(paint(f"{clock} {lesson.name}: {summary}", colour))
