@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from http.client import HTTPConnection
 from pathlib import Path
 
 import play
@@ -31,7 +30,9 @@ from collection import (
 from flask import Flask
 
 DATA = Path(__file__).with_name("mistakes.toml").read_text(encoding="utf-8")
-MISTAKES = tomllib.loads(DATA)["mistake"]
+MISTAKES = [
+    mistake | {"number": int(number)} for number, mistake in tomllib.loads(DATA).items()
+]
 # The notes belong to the readers: they lie beside this repository or nowhere.
 NOTES = ROOT.parent / "shared" / "notes.md"
 FILES = {
@@ -148,10 +149,10 @@ def shell(command, **options):
     return (done.stdout + done.stderr).decode()
 
 
-def program(code, folder, port=8080):
-    """A program of the notes, started as a server."""
+def program(code, folder):
+    """A program of the notes, started as a server on port 8080."""
     (folder / "notes.py").write_text(f"from flask import Flask\n{code}")
-    return serve([sys.executable, "notes.py"], port, folder)
+    return serve([sys.executable, "notes.py"], 8080, folder)
 
 
 def test_mistake_4_every_machine_is_served(tmp_path):
@@ -183,26 +184,22 @@ app.run(port=8080, debug=True, use_reloader=False)
 """
 
     def get(path, host):
-        connection = HTTPConnection("127.0.0.1", 8080, timeout=20)
-        connection.request("GET", path, headers={"Host": host})
-        answer = connection.getresponse()
-        text = answer.read().decode()
-        connection.close()
-        return answer.status, text
+        url = f"{server.url}{path}"
+        return requests.get(url, headers={"Host": host}, timeout=20)
 
-    with program(code, tmp_path):
-        for host, console, allowed in [
+    with program(code, tmp_path) as server:
+        for host, console, status in [
             ("192.0.2.1", "false", 400),
             ("localhost", "true", 200),
         ]:
-            status, text = get("/", host)
-            assert (status, text == "our page") == (500, False)
-            assert "a secret in the source" in text
-            assert f"EVALEX = {console}" in text
-            key = re.search(r'SECRET = "(\w+)"', text)[1]
-            status, text = get(f"/?__debugger__=yes&cmd=pinauth&pin=0&s={key}", host)
-            assert status == allowed
-        assert '"auth": false' in text  # the console asks for a PIN
+            page = get("/", host)
+            assert (page.status_code, page.text == "our page") == (500, False)
+            assert "a secret in the source" in page.text
+            assert f"EVALEX = {console}" in page.text
+            key = re.search(r'SECRET = "(\w+)"', page.text)[1]
+            answer = get(f"/?__debugger__=yes&cmd=pinauth&pin=0&s={key}", host)
+            assert answer.status_code == status
+        assert answer.json()["auth"] is False  # the console asks for a PIN
 
 
 @pytest.mark.parametrize("by_run", [True, False], ids=["app.run", "flask run"])

@@ -166,6 +166,20 @@ def test_scripts_have_their_form(name):
     assert tools >= {"curl", "http"}
 
 
+@pytest.mark.parametrize(
+    "played, line",
+    [
+        ("03_errorhandler", "IndexError: list index out of range"),
+        ("05_logger", "INFO in 05_logger: an info"),
+        ("06_jsonify", "TypeError: Object of type set is not JSON serializable"),
+    ],
+    indirect=["played"],
+)
+def test_only_the_servers_terminal_shows_it(played, line):
+    assert f"{line}\n" in played.log
+    assert all(line not in answer for _, answer, _ in played.answers)
+
+
 @pytest.mark.parametrize("played", ["04_hooks"], indirect=True)
 def test_lesson_4_prints_each_step_at_once(played):
     """What the client sees in X-Steps is in the server's log, too, in this order."""
