@@ -163,7 +163,7 @@ def test_colour_only_on_a_terminal(monkeypatch):
 
 def test_a_lesson_that_holds(copy):
     """Not disturbed by a proxy or by Flask settings, nor by the folder it is called in."""
-    env = {"http_proxy": "http://127.0.0.1:9", "FLASK_DEBUG": "1"}
+    env = {"http_proxy": "http://127.0.0.1:9", "FLASK_RUN_FROM_CLI": "true"}
     done = play_copy(copy, 4, cwd="/", **env)
     assert done.returncode == 0, done.stdout
     _, calls = play.read_script(script_of("04_hooks"))
@@ -309,6 +309,7 @@ def test_against_a_server_of_the_readers_own(copy, tmp_path):
     assert f"Nothing answers at {server.url}" in missing.stdout
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no such names there: run it in WSL")
 def test_own_photograph(copy):
     """Any name; the promises about the sample picture do not count."""
     keep_calls(copy / "scripts" / "08_inference.sh", "$PHOTO", "qrcode")
@@ -330,7 +331,7 @@ def test_own_photograph(copy):
 
 # --- A reader at her terminal.
 
-posix = pytest.mark.skipif(os.name == "nt", reason="sends signals, sets up with links")
+posix = pytest.mark.skipif(os.name == "nt", reason="signals and links: run it in WSL")
 
 
 @posix

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 from collection import ENVIRONMENT
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="makes links and sh stubs")
+pytestmark = pytest.mark.skipif(
+    os.name == "nt", reason="links and sh stubs: run it in WSL"
+)
 
 NO_LIBRARY = "libxcb.so.1: cannot open shared object file: No such file or directory"
 # In place of the player: says which lessons are asked for, and that it was called.
