@@ -2,11 +2,11 @@
 
 import atexit
 import re
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -35,9 +35,7 @@ def port_of(name):
 
 def answers(port):
     """Whether something accepts connections on this port of 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.settimeout(2)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    return play.answers(f"http://127.0.0.1:{port}")
 
 
 @dataclass
@@ -59,41 +57,29 @@ class Server:
         return [(method, path, int(status)) for method, path, status in lines]
 
 
-class serve:
+@contextmanager
+def serve(command, port, cwd, env=None):
     """Start `command` in `cwd`, wait until `port` answers; stop it at the end."""
-
-    def __init__(self, command, port, cwd, env=None):
-        self.command = command
-        self.port = port
-        self.cwd = Path(cwd)
-        self.env = ENVIRONMENT | (env or {})
-
-    def __enter__(self):
-        assert not answers(self.port), f"port {self.port} is in use: stop what uses it"
-        log_file = self.cwd / "server.log"
-        with log_file.open("wb") as log:
-            process = subprocess.Popen(
-                self.command,
-                cwd=self.cwd,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        self.server = Server(process, f"http://127.0.0.1:{self.port}", log_file)
+    assert not answers(port), f"port {port} is in use: stop what uses it"
+    log_file = Path(cwd) / "server.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=ENVIRONMENT | (env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    server = Server(process, f"http://127.0.0.1:{port}", log_file)
+    try:
         deadline = time.monotonic() + 60
-        while not answers(self.port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                process.wait()
-                raise AssertionError(
-                    f"{self.command} did not start:\n{self.server.log}"
-                )
+        while not answers(port):
+            late = process.poll() is not None or time.monotonic() > deadline
+            assert not late, f"{command} did not start:\n{server.log}"
             time.sleep(0.05)
-        return self.server
-
-    def __exit__(self, *exc_info):
-        process = self.server.process
+        yield server
+    finally:
         process.terminate()
         try:
             process.wait(20)

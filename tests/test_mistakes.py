@@ -149,10 +149,10 @@ def shell(command, **options):
     return (done.stdout + done.stderr).decode()
 
 
-def program(code, folder):
+def program(code, folder, command="notes.py"):
     """A program of the notes, started as a server on port 8080."""
     (folder / "notes.py").write_text(f"from flask import Flask\n{code}")
-    return serve([sys.executable, "notes.py"], 8080, folder)
+    return serve([sys.executable, *command.split()], 8080, folder)
 
 
 def test_mistake_4_every_machine_is_served(tmp_path):
@@ -202,8 +202,14 @@ app.run(port=8080, debug=True, use_reloader=False)
         assert answer.json()["auth"] is False  # the console asks for a PIN
 
 
-@pytest.mark.parametrize("by_run", [True, False], ids=["app.run", "flask run"])
-def test_mistake_18_the_file_is_written_under_debug(by_run, tmp_path):
+@pytest.mark.parametrize(
+    "command, is_written",
+    [
+        ("notes.py", True),
+        ("-m flask --app notes run --port 8080 --debug --no-reload", False),
+    ],
+)
+def test_mistake_18_the_file_is_written_under_debug(command, is_written, tmp_path):
     """`if not app.debug:` comes before app.run() sets it; flask run --debug is earlier."""
     code = """
 import logging
@@ -219,13 +225,9 @@ def view():
 if __name__ == "__main__":
     app.run(port=8080, debug=True, use_reloader=False)
 """
-    server = program(code, tmp_path)
-    if not by_run:
-        options = "--app notes run --port 8080 --debug --no-reload"
-        server.command = [sys.executable, "-m", "flask", *options.split()]
-    with server as running:
-        assert requests.get(running.url, timeout=60).text == "True"
-    assert (tmp_path / "exam_log.log").exists() == by_run
+    with program(code, tmp_path, command) as server:
+        assert requests.get(server.url, timeout=60).text == "True"
+    assert (tmp_path / "exam_log.log").exists() == is_written
 
 
 def test_mistake_22_httpie_reads_standard_input(tmp_path):

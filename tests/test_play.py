@@ -94,6 +94,21 @@ class Running:
         return status
 
 
+@pytest.fixture
+def run_player():
+    """Starts players; one that a failed test leaves behind is ended."""
+    players = []
+
+    def run(folder, *words, **env):
+        players.append(Running(folder, *words, **env))
+        return players[-1]
+
+    yield run
+    for player in players:
+        if player.process.poll() is None:
+            player.end(signal.SIGTERM)
+
+
 def assert_nothing_left(folder):
     """No process of this copy runs any more, and the port is free."""
     for process in psutil.process_iter(["cwd", "cmdline"]):
@@ -335,11 +350,11 @@ posix = pytest.mark.skipif(os.name == "nt", reason="signals and links: run it in
 
 
 @posix
-def test_step_waits_for_enter(ready):
+def test_step_waits_for_enter(ready, run_player):
     """The time limit does not count the time at the prompt."""
     script = ready / "scripts" / "01_hello.sh"
     keep_calls(script, "curl")
-    player = Running(ready, "1", "--step", "--limit", "2")
+    player = run_player(ready, "1", "--step", "--limit", "2")
     for call in play.read_script(script)[1]:
         seen = player.wait_for("Enter makes this call")
         assert "$ curl -s -w" in seen.splitlines()[-2]
@@ -352,13 +367,13 @@ def test_step_waits_for_enter(ready):
 
 
 @posix
-def test_watch_plays_again_at_every_save(ready):
+def test_watch_plays_again_at_every_save(ready, run_player):
     file = ready / "03_errorhandler.py"
     text = file.read_text(encoding="utf-8")
     total = len(play.read_script(script_of("03_errorhandler"))[1])
     all_hold = rf"{total} of {total} promises hold.\nWaiting"
     one_does_not = rf"{total - 1} of {total} promises hold. Look at scripts/.*\n"
-    player = Running(ready, "watch", "3")
+    player = run_player(ready, "watch", "3")
     seen = player.wait_for(all_hold)
     assert "server| IndexError: list index out of range" in seen
     assert "is even" not in seen and "NOT" not in seen
@@ -379,7 +394,7 @@ def test_watch_plays_again_at_every_save(ready):
 
 @posix
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"])
-def test_signals_leave_nothing_behind(name, ready, tmp_path):
+def test_signals_leave_nothing_behind(name, ready, tmp_path, run_player):
     folder = tmp_path / "tmp"
     folder.mkdir()
     change(
@@ -387,7 +402,7 @@ def test_signals_leave_nothing_behind(name, ready, tmp_path):
         "    return",
         "    import time; time.sleep(60)\n    return",
     )
-    player = Running(ready, "1", TMPDIR=str(folder))
+    player = run_player(ready, "1", TMPDIR=str(folder))
     player.wait_for(r"\$ curl .*\n")
     assert list(folder.iterdir()) != []
     number = getattr(signal, name)

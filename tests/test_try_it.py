@@ -72,12 +72,6 @@ def test_player_knows_the_edit(file):
     assert not try_it.is_made()
 
 
-def test_edit_keeps_the_indentation():
-    code = "def f():\n    a()\n    b()\n"
-    try_it = play.TryIt(code, ["a()", "b()"], ["c()", "if d:", "    e()"], [])
-    assert edited(try_it) == "def f():\n    c()\n    if d:\n        e()\n"
-
-
 @pytest.mark.parametrize("old, new", [("# with\n", "# by\n"), ("#     #=>", "#     #")])
 def test_a_block_without_its_form_is_no_try_it(old, new, tmp_path):
     text = LESSONS[0].read_text(encoding="utf-8")
