@@ -55,7 +55,7 @@ def test_the_file_reads_from_top_to_bottom(name):
     source = text_of(name)
     head = rf'"""Lesson {int(name[:2])}: [a-z_. ]+: .+\n\nRun    python {name}\.py\n'
     head += rf"Open   http://127\.0\.0\.1:{port_of(name)}/\S*\n"
-    head += rf'Calls  scripts/{name}\.sh\n(.*\n)?Notes  .+\n"""\n# /// script\n'
+    head += rf'Calls  scripts/{name}\.sh\nNotes  .+\n(\n[^"]+)?"""\n# /// script\n'
     assert re.match(head, source)
     assert source.index("# Try it: ") > source.index('if __name__ == "__main__":')
     # It answers this computer only, on its own port, without debug.
