@@ -164,9 +164,9 @@ def test_a_venv_of_the_readers_own_is_kept(folder):
 @pytest.mark.parametrize("lesson", ["1", "8"])
 def test_interrupted_it_leaves_nothing_half_made(name, lesson, folder):
     """Ctrl+C while pip downloads the small packages, or OpenCV."""
-    wanted = "numpy" if lesson == "8" else "flask"
+    wanted = "numpy>" if lesson == "8" else "flask>"
     body = f"""case "$*" in
-*-m*pip*{wanted}*) touch "$LOG"; exec sleep 60 ;;
+*-m*pip*"{wanted}"*) touch "$LOG"; exec sleep 60 ;;
 esac"""
     inside = stub(folder.parent, "python-inside", body)
     body = f"""case "$*" in
