@@ -1,138 +1,116 @@
 #!/bin/sh
-# Starts a lesson as you would, plays its script, stops it again.
-#   sh scripts/run.sh             all lessons, one after the other
-#   sh scripts/run.sh 3           lesson 3
-#   sh scripts/run.sh 8 my.jpg    lesson 8 with your own photograph
-# The first run makes .venv and installs requirements.txt in it;
-# "sh scripts/run.sh setup" does that alone.
+# Plays the lessons: sh scripts/run.sh --help says how.
+# The first run makes .venv and installs what requirements.txt names in it.
 set -u
-unset FLASK_DEBUG FLASK_APP FLASK_RUN_HOST FLASK_RUN_PORT
 export PYTHONUTF8=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-lesson_pid='' watch_pid='' log=''
+here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
+venv=$here/.venv
 
 stop() {
     echo "run.sh: $*" >&2
     exit 1
 }
 
-# Whatever happens, no server stays behind.
-leave() {
-    [ -z "$watch_pid" ] || kill "$watch_pid" 2>/dev/null
-    [ -z "$lesson_pid" ] || kill "$lesson_pid" 2>/dev/null
-    [ -z "$log" ] || rm -f "$log"
-}
-trap leave EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+# --- Python, and which lessons are asked for.
 
-photo=${2:-}
-[ -z "$photo" ] || [ -f "$photo" ] || stop "there is no file $photo"
-case $photo in '' | /*) ;; *) photo=$PWD/$photo ;; esac
-cd "$(dirname "$0")/.." || exit 1
-log=$(mktemp) || exit 1
-
-# --- Set-up: once, and again when requirements.txt changes or the folder moves.
-
-command -v curl >/dev/null ||
-    stop "curl is missing. Debian, Ubuntu: apt install curl. Then run this again."
 python=''
-for name in python3 python; do
-    "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null &&
-        python=$name && break
+for name in python3 python python3.14 python3.13 python3.12 python3.11; do
+    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        python=$name
+        break
+    fi
 done
 [ -n "$python" ] ||
     stop "Python 3.11 or newer is missing. Install python3, then run this again."
+case " $* " in
+*' --help '* | *' -h '*) exec "$python" "$here/scripts/play.py" --help ;;
+' setup ') lessons='all, with 08_inference' ;;
+*) lessons=$("$python" "$here/scripts/play.py" --lessons "$@") || exit ;;
+esac
+command -v curl >/dev/null ||
+    stop "curl is missing. Debian, Ubuntu: apt install curl. Then run this again."
 
-wanted="$PWD $(cksum <requirements.txt)"
-if [ "$(cat .venv/ready 2>/dev/null)" != "$wanted" ]; then
+# --- Set-up: once, and again when requirements.txt changes or the folder moves.
+
+# A .venv of this script that is not ready (Ctrl+C, no network) is removed. Yours is kept.
+leave() {
+    [ ! -f "$venv/made-by-run.sh" ] || [ -f "$venv/ready" ] || rm -rf "$venv"
+}
+trap leave EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 131' QUIT
+trap 'exit 143' TERM
+
+find_bin() {
+    bin=$venv/bin
+    [ ! -d "$venv/Scripts" ] || bin=$venv/Scripts # Windows
+}
+
+wanted="$here $(cksum <"$here/requirements.txt")"
+is_ready() {
+    [ -x "$bin/python" ] && [ "$(cat "$venv/$1" 2>/dev/null)" = "$wanted" ]
+}
+
+# Only what is built already: to build OpenCV takes an hour and a compiler.
+install() {
+    "$bin/python" -m pip install --retries 2 \
+        --only-binary numpy,opencv-python,opencv-python-headless "$@"
+}
+
+add_opencv() {
+    # Unquoted, here and below: an argument for each line.
+    # shellcheck disable=SC2046
+    install $(grep -e opencv -e numpy "$here/requirements.txt") || return
+    why=$("$bin/python" -c 'import cv2' 2>&1) && return
+    why=$(echo "$why" | tail -n 1)
+    case $why in
+    'ImportError: lib'*.so*) ;;
+    *) echo "$why" >&2 && return 1 ;;
+    esac
+    echo "OpenCV needs a library that is missing here ($why)."
+    echo "Taking opencv-python-headless, the same without windows."
+    "$bin/python" -m pip uninstall --quiet --yes opencv-python || return
+    install "$(sed -n 's/^opencv-python/&-headless/p' "$here/requirements.txt")" || return
+    "$bin/python" -c 'import cv2'
+}
+
+find_bin
+if ! is_ready ready; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         stop "venv is missing. Debian, Ubuntu: apt install python3-venv. Then run this again."
-    echo "Setting up .venv: a minute or two, this once."
-    # A .venv that this script made, or half made, is made anew. Yours is kept.
-    if [ -f .venv/ready ] || [ -f .venv/half-made ] || [ ! -d .venv ]; then
-        rm -rf .venv && mkdir .venv && : >.venv/half-made || exit 1
-        "$python" -m venv .venv || stop "could not make .venv, see above."
+    echo "Setting up .venv: this once, less than a minute."
+    if [ ! -d "$venv" ] || [ -f "$venv/made-by-run.sh" ]; then
+        rm -rf "$venv" && mkdir "$venv" && : >"$venv/made-by-run.sh" || exit 1
+        "$python" -m venv "$venv" || stop "could not make .venv, see above."
+        find_bin
     fi
-    bin=.venv/bin
-    [ -d $bin ] || bin=.venv/Scripts
-    "$bin/python" -m pip install --quiet --retries 2 -r requirements.txt ||
+    # Lessons 1 to 7 need neither OpenCV nor NumPy.
+    # shellcheck disable=SC2046
+    install $(grep -v -e opencv -e numpy "$here/requirements.txt") ||
         stop "could not install the packages, see above. No network? Run this again."
-    if ! "$bin/python" -c 'import cv2' 2>"$log"; then
-        grep -q 'ImportError: lib.*\.so' "$log" || stop "$(tail -n 1 "$log")"
-        echo "OpenCV finds no $(sed -n 's/^ImportError: \([^:]*\).*/\1/p' "$log")" \
-            "here: taking opencv-python-headless, the same without windows."
-        "$bin/python" -m pip uninstall --quiet --yes opencv-python || exit 1
-        "$bin/python" -m pip install --quiet --retries 2 \
-            "$(sed -n 's/^opencv-python/&-headless/p' requirements.txt)" ||
-            stop "could not install the packages, see above. No network? Run this again."
-        "$bin/python" -c 'import cv2' 2>"$log" || stop "$(tail -n 1 "$log")"
-    fi
-    rm -f .venv/half-made
-    echo "$wanted" >.venv/ready
+    echo "$wanted" >"$venv/ready"
 fi
-bin=.venv/bin
-[ -d $bin ] || bin=.venv/Scripts
-
-# --- One lesson.
-
-fail() {
-    echo "run.sh: $*. Its last output:" >&2
-    tail -n 20 "$log" >&2
-    exit 1
-}
-
-play() {
-    lesson=$1
-    port=8080
-    [ "$lesson" != 08_inference ] || port=4958
-    ! "$bin/python" -c "import socket; socket.create_connection(('127.0.0.1', $port), 2)" 2>/dev/null ||
-        stop "port $port is in use. Stop what uses it (lsof -i :$port), then run this again."
-    "$bin/python" "$lesson.py" >"$log" 2>&1 &
-    lesson_pid=$!
-    tries=0
-    until grep -q 'Running on' "$log"; do
-        tries=$((tries + 1))
-        kill -0 "$lesson_pid" 2>/dev/null || fail "$lesson.py did not start"
-        [ $tries -le 600 ] || fail "$lesson.py did not start within a minute"
-        sleep 0.1
-    done
-    # A lesson that hangs is stopped, so that its script comes to an end.
-    "$bin/python" -c "import os, time; time.sleep(${LESSON_SECONDS:-120}); os.kill($lesson_pid, 15)" &
-    watch_pid=$!
-    # The last argument only if there is one: lesson 8's photograph.
-    PATH="$PWD/$bin:$PATH" sh "scripts/$lesson.sh" "http://127.0.0.1:$port" ${photo:+"$photo"} 2>&1
-    kill "$watch_pid" 2>/dev/null
-    wait "$watch_pid" 2>/dev/null
-    watch_pid=''
-    kill -0 "$lesson_pid" 2>/dev/null || fail "$lesson.py stopped answering"
-    curl -s -o /dev/null --max-time 10 "http://127.0.0.1:$port/" ||
-        fail "$lesson.py stopped answering"
-    kill "$lesson_pid"
-    wait "$lesson_pid" 2>/dev/null
-    lesson_pid=''
-}
-
-# --- Which ones.
-
-case ${1:-all} in
-setup) exit 0 ;;
-all) lessons='0[1-8]_*.py' ;;
-[1-8]) lessons="0$1_*.py" ;;
-0[1-8]) lessons="$1_*.py" ;;
-*) stop "there is no lesson $1: 1 to 8, or nothing for all" ;;
+case $lessons in *08_inference*)
+    if ! is_ready ready-for-8; then
+        echo "Adding OpenCV for lesson 8: this once, about 100 MB."
+        # Until this is over, .venv is not ready.
+        rm -f "$venv/ready"
+        if add_opencv; then
+            echo "$wanted" >"$venv/ready-for-8"
+        else
+            echo "run.sh: no OpenCV, see above. No network? Run this again." >&2
+            echo "Lessons 1 to 7 run without it, lesson 8 does not." >&2
+        fi
+        echo "$wanted" >"$venv/ready"
+    fi
+    ;;
 esac
-# Unquoted: the pattern becomes the files.
-# shellcheck disable=SC2086
-set -- $lessons
-count=0
-for file in "$@"; do
-    lesson=${file%.py}
-    echo
-    echo "=== $lesson ==="
-    play "$lesson"
-    count=$((count + 1))
-    echo
-    echo "=== $lesson answered ($count of $#) ==="
-done
-echo
-echo "$count of $# lessons answered."
+
+# --- Go.
+
+if [ "$*" = setup ]; then
+    is_ready ready-for-8
+    exit
+fi
+exec "$bin/python" "$here/scripts/play.py" "$@"

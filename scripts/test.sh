@@ -8,8 +8,8 @@ bin=.venv/bin
 [ -d $bin ] || bin=.venv/Scripts
 wanted=$(cat .venv/ready requirements-test.txt | cksum)
 if [ "$(cat .venv/test-ready 2>/dev/null)" != "$wanted" ]; then
-    echo "Adding what the tests need."
-    "$bin/python" -m pip install --quiet --retries 2 --disable-pip-version-check \
+    echo "Adding what the tests need: this once."
+    "$bin/python" -m pip install --retries 2 --disable-pip-version-check \
         --root-user-action=ignore -r requirements-test.txt || {
         echo "test.sh: could not install, see above. No network? Run this again." >&2
         exit 1

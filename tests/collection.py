@@ -1,28 +1,31 @@
 """What the tests share: the lessons, their scripts, and how to start a lesson."""
 
-import os
+import atexit
 import re
-import shlex
-import socket
 import subprocess
 import sys
+import tempfile
 import time
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+
+import play
 
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted(ROOT.glob("[0-9][0-9]_*.py"))
 NAMES = [lesson.stem for lesson in LESSONS]
 PICTURES = ROOT / "scripts" / "pictures"
-# The commands of this environment (flask, http, ...) come first, and nothing of
-# the caller's Flask settings leaks in.
-ENVIRONMENT = {
-    name: value for name, value in os.environ.items() if not name.startswith("FLASK_")
-} | {
-    "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"],
-    "PYTHONUTF8": "1",
-}
+HTTPIE_SETTINGS = tempfile.TemporaryDirectory()
+atexit.register(HTTPIE_SETTINGS.cleanup)
+# What the player gives to a lesson and to its calls.
+ENVIRONMENT = play.environment(Path(HTTPIE_SETTINGS.name))
+
+
+def script_of(name):
+    """The path of a lesson's script."""
+    return ROOT / "scripts" / f"{name}.sh"
 
 
 def port_of(name):
@@ -32,9 +35,7 @@ def port_of(name):
 
 def answers(port):
     """Whether something accepts connections on this port of 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.settimeout(2)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    return play.answers(f"http://127.0.0.1:{port}")
 
 
 @dataclass
@@ -56,39 +57,29 @@ class Server:
         return [(method, path, int(status)) for method, path, status in lines]
 
 
-class serve:
+@contextmanager
+def serve(command, port, cwd, env=None):
     """Start `command` in `cwd`, wait until `port` answers; stop it at the end."""
-
-    def __init__(self, command, port, cwd, env=None):
-        self.command, self.port, self.cwd = command, port, Path(cwd)
-        self.env = ENVIRONMENT | (env or {})
-
-    def __enter__(self):
-        assert not answers(self.port), f"port {self.port} is in use: stop what uses it"
-        log_file = self.cwd / "server.log"
-        with log_file.open("wb") as log:
-            process = subprocess.Popen(
-                self.command,
-                cwd=self.cwd,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        self.server = Server(process, f"http://127.0.0.1:{self.port}", log_file)
+    assert not answers(port), f"port {port} is in use: stop what uses it"
+    log_file = Path(cwd) / "server.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=ENVIRONMENT | (env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    server = Server(process, f"http://127.0.0.1:{port}", log_file)
+    try:
         deadline = time.monotonic() + 60
-        while not answers(self.port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                process.wait()
-                raise AssertionError(
-                    f"{self.command} did not start:\n{self.server.log}"
-                )
+        while not answers(port):
+            late = process.poll() is not None or time.monotonic() > deadline
+            assert not late, f"{command} did not start:\n{server.log}"
             time.sleep(0.05)
-        return self.server
-
-    def __exit__(self, *exc_info):
-        process = self.server.process
+        yield server
+    finally:
         process.terminate()
         try:
             process.wait(20)
@@ -110,64 +101,3 @@ def imported(name):
     sys.modules[spec.name] = module  # where Flask looks for the lesson's folder
     spec.loader.exec_module(module)
     return module
-
-
-@dataclass
-class Call:
-    """One call of a script: the command and the answer that `#=>` promises."""
-
-    script: Path
-    line: int
-    idea: str
-    command: str
-    preamble: str
-    promise: list = field(default_factory=list)
-
-    def __str__(self):
-        return f"{self.script.stem}:{self.line}"
-
-    @property
-    def tool(self):
-        return shlex.split(self.command)[0]
-
-
-def calls(script):
-    """Every call of a script, in order, each with its promise."""
-    found, preamble, idea = [], [], ""
-    after_remark = False
-    for number, line in enumerate(script.read_text(encoding="utf-8").splitlines(), 1):
-        if line.startswith("#=>"):
-            found[-1].promise.append(line[3:].removeprefix(" "))
-        elif line.startswith("#"):
-            idea = f"{idea}\n{line}" if after_remark else line
-        elif re.match(r"[A-Z]+=", line) or line == "set -v":
-            preamble.append(line)
-        elif line.strip():
-            text = "\n".join(preamble)
-            found.append(Call(script, number, idea, line, text))
-        after_remark = line.startswith("#") and not line.startswith("#=>")
-    return found
-
-
-def run_call(call, url):
-    """What the call prints when it is run by sh against the lesson at `url`."""
-    preamble = call.preamble.replace("set -v", "")
-    done = subprocess.run(
-        ["sh", "-c", f"{preamble}\n{call.command}", str(call.script), url],
-        capture_output=True,
-        env=ENVIRONMENT,
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-    )
-    return (done.stdout + done.stderr).decode().replace("\r\n", "\n")
-
-
-def as_promised(promise, got):
-    """Whether an answer is the promised one; "..." stands for what changes."""
-    pattern = ""
-    for line in promise:
-        if line == "...":
-            pattern += r"(?:.*\n)*"
-        else:
-            pattern += re.escape(line).replace(r"\.\.\.", ".*") + r"\n"
-    return re.fullmatch(pattern, got.rstrip("\n") + "\n") is not None

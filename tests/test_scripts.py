@@ -1,150 +1,193 @@
 """Every call of every script, against the lesson started as a reader starts it."""
 
+import os
 import re
 import shlex
-from urllib.parse import parse_qsl, unquote, urlsplit
+import socket
+import subprocess
+import sys
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 
+import play
 import pytest
-from collection import NAMES, ROOT, as_promised, calls, imported, run_call
-from collection import lesson as start_lesson
+from collection import (
+    ENVIRONMENT,
+    NAMES,
+    ROOT,
+    imported,
+    lesson,
+    port_of,
+    script_of,
+    serve,
+)
+from coverage import CoverageData
 
-SCRIPTS = {name: ROOT / "scripts" / f"{name}.sh" for name in NAMES}
+
+def run_script(name, url):
+    """A script played by hand, with sh: the finished process."""
+    return subprocess.run(
+        ["sh", str(script_of(name)), url],
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def check_alone(name, url):
+    """What a script's check says about the server at the URL: "" if it is the lesson."""
+    preamble, _ = play.read_script(script_of(name))
+    done = subprocess.run(
+        ["sh", "-c", preamble, str(script_of(name)), url],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode == 0) == ("start: python" not in done.stderr)
+    return done.stderr if done.returncode else ""
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def played(request, tmp_path_factory):
-    """A lesson after its whole script: what each call printed and requested."""
+    """A lesson after its whole script, run under coverage."""
     name = request.param
     folder = tmp_path_factory.mktemp(name)
-    spy = folder / "called.txt"
-    env = {"PYTHONPATH": str(ROOT / "tests" / "spy"), "SPY_FILE": str(spy)}
+    source = str(ROOT / f"{name}.py")
+    command = [sys.executable, "-m", "coverage", "run", f"--include={source}"]
+    command += [f"--rcfile={ROOT / 'pyproject.toml'}", source]
     answers = []
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        start_lesson(name, folder, env) as server,
-    ):
-        patch.chdir(folder)
-        for call in calls(SCRIPTS[name]):
+    with serve(command, port_of(name), folder) as server:
+        checks = {other: check_alone(other, server.url) for other in NAMES}
+        start = len(server.log)
+        caller = play.Caller(script_of(name), server.url, ENVIRONMENT, cwd=folder)
+        for call in caller.calls:
             before = len(server.requests())
-            got = run_call(call, server.url)
-            answers.append((call, got, server.requests()[before:]))
-        log = server.log
-    return name, answers, set(spy.read_text().split()), log
+            answer = caller.run(caller.filled(call.command), 60)
+            answers.append((call, answer, server.requests()[before:]))
+        log = server.log[start:]
+    data = CoverageData(str(folder / ".coverage"))
+    data.read()
+    lines = set(data.lines(source) or [])
+    return SimpleNamespace(
+        name=name, answers=answers, checks=checks, log=log, lines=lines
+    )
 
 
 def test_every_call_answers_as_promised(played):
-    _, answers, _, log = played
     wrong = [
-        f"{call}\n  command: {call.command}\n  want: {call.promise}\n"
-        f"  got:  {got.splitlines()}"
-        for call, got, _ in answers
-        if not as_promised(call.promise, got)
+        f"{call}\n  command: {call.command}\n  want: {call.promise}\n  got: {answer!r}"
+        for call, answer, _ in played.answers
+        if not play.holds(call.promise, answer)
     ]
-    assert not wrong, "\n".join([*wrong, log[-2000:]])
+    assert not wrong, "\n".join([*wrong, played.log[-2000:]])
 
 
-def test_every_request_is_seen(played):
-    name, answers, _, _ = played
-    for call, _, requests in answers:
-        if call.tool in ("curl", "http"):
-            assert requests, f"{name}: {call} asked nothing"
-
-
-def test_every_function_of_the_lesson_is_reached(played):
-    name, _, called, _ = played
-    module = imported(name)
-    app = module.app
-    mine = {
-        f.__name__ for f in app.view_functions.values() if f.__module__ != "flask.app"
-    }
-    mine.discard("<lambda>")  # Flask's own route for static files
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGTERM: run it in WSL")
+def test_every_view_hook_and_handler_is_reached(played):
+    app = imported(played.name).app
+    functions = {f for f in app.view_functions.values() if f.__module__ != "flask.app"}
     for handlers in app.error_handler_spec[None].values():
-        mine |= {handler.__name__ for handler in handlers.values()}
+        functions |= set(handlers.values())
     for hooks in (app.before_request_funcs, app.after_request_funcs):
-        mine |= {hook.__name__ for hook in hooks.get(None, [])}
-    functions = {
-        value.__name__
-        for value in vars(module).values()
-        if callable(value) and getattr(value, "__module__", "") == module.__name__
-    }
-    assert mine <= functions
-    assert functions - called == set(), f"{name}: no call of the script reaches these"
+        functions |= set(hooks.get(None, []))
+    for function in functions:
+        if function.__name__ == "<lambda>":
+            continue  # Flask's own route for static files
+        _, *body = sorted({line for _, _, line in function.__code__.co_lines() if line})
+        assert played.lines & set(body), f"no call reaches {function.__name__}()"
 
 
 def test_every_method_of_every_route_is_called(played):
-    name, answers, _, _ = played
-    app = imported(name).app
+    app = imported(played.name).app
     urls = app.url_map.bind("127.0.0.1")
     reached = set()
-    for _, _, requests in answers:
+    for _, _, requests in played.answers:
         for method, path, status in requests:
             if status not in (404, 405):
                 reached.add((urls.match(urlsplit(path).path, method)[0], method))
     for rule in app.url_map.iter_rules():
         if rule.endpoint != "static":
             for method in rule.methods - {"HEAD", "OPTIONS"}:
-                assert (rule.endpoint, method) in reached, f"{name}: {method} {rule}"
+                assert (rule.endpoint, method) in reached, f"{method} {rule}"
 
 
-def test_curl_and_httpie_ask_the_same(played):
-    """Under one remark both tools make the same requests: method, path and query."""
-    name, answers, _, _ = played
-    ideas = {}
-    for call, _, requests in answers:
-        asked = ideas.setdefault(call.idea, {}).setdefault(call.tool, set())
-        for method, path, _ in requests:
-            url = urlsplit(path)
-            asked.add((method, unquote(url.path), tuple(parse_qsl(url.query))))
-    for idea, tools in ideas.items():
-        tools = {tool: asked for tool, asked in tools.items() if asked}
-        # A remark that names the tool is about that tool alone.
-        if tools and not re.search("curl|HTTPie", idea):
-            assert set(tools) == {"curl", "http"}, f"{name}, {idea}"
-        if len(tools) == 2:
-            assert tools["curl"] == tools["http"], f"{name}, {idea}"
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_no_promise_is_lost(name):
-    """The parser finds every "#=>" line, and no call goes without one."""
-    text = SCRIPTS[name].read_text(encoding="utf-8")
-    found = calls(SCRIPTS[name])
-    assert sum(len(call.promise) for call in found) == text.count("\n#=>")
-    for call in found:
-        assert call.promise, f"{call} promises nothing"
-        assert any(line != "..." for line in call.promise), f"{call} promises nothing"
-    assert {call.tool for call in found} >= {"curl", "http"}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_scripts_are_plain(name):
-    """POSIX sh, no loops or background jobs, HTTPie never reads standard input."""
-    text = SCRIPTS[name].read_text(encoding="utf-8")
-    assert text.startswith("#!/bin/sh\n# Lesson ")
-    assert f"python {name}.py" in text
-    assert "\nset -v\n" in text
-    for call in calls(SCRIPTS[name]):
+def test_every_call_asks_the_lesson(played):
+    for call, _, requests in played.answers:
         words = shlex.split(call.command)
-        assert not {"&", "for", "while", "sleep"} & set(words), call
-        if call.tool == "http":
-            assert "--ignore-stdin" in words, call
-        if call.tool in ("curl", "http"):
-            assert '"$URL' in call.command, f"{call}: quote the URL"
+        if words[0] in ("curl", "http") and "--offline" not in words:
+            assert requests, f"{call} asked nothing"
 
 
-def test_promises_can_fail():
-    assert as_promised(["a ... c", "...", "d"], "a b c\nx\ny\nd\n")
-    assert as_promised(["...", "d"], "d")
-    assert not as_promised(["a"], "a\nb")
-    assert not as_promised(["a", "..."], "b\na")
-    assert not as_promised(["a"], "")
-    assert not as_promised(["a.c"], "abc")
+def test_the_check_knows_its_lesson(played):
+    """No other lesson's script takes this lesson for its own."""
+    assert played.checks.pop(played.name) == ""
+    for other, message in played.checks.items():
+        assert f"start: python {other}.py" in message
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_server_the_script_says_what_to_start(name):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    done = run_script(name, f"http://127.0.0.1:{port}")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert f"start: python {name}.py" in done.stderr
+
+
+def test_a_script_by_hand_prints_remarks_commands_answers_and_promises(tmp_path):
+    with lesson("01_hello", tmp_path) as server:
+        done = run_script("01_hello", server.url)
+    assert done.returncode == 0
+    assert done.stdout.count("<h1>Hello World!</h1>") == 3
+    _, _, rest = script_of("01_hello").read_text(encoding="utf-8").partition("set -v\n")
+    assert [line for line in rest.splitlines() if line not in done.stderr] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scripts_have_their_form(name):
+    """POSIX sh, no loops or background jobs, a promise right below every call."""
+    text = script_of(name).read_text(encoding="utf-8")
+    preamble, calls = play.read_script(script_of(name))
+    assert text.startswith(f"#!/bin/sh\n# Lesson {int(name[:2])}'s calls. In another")
+    assert f"python {name}.py\n" in text
+    assert "\nhttp() { command http --ignore-stdin --pretty=none" in preamble
+    assert not re.search(r"\n\n#=>", text)
+    tools = set()
+    for call in calls:
+        words = shlex.split(call.command)
+        tools.add(words[0])
+        assert any(line != "..." for line in call.promise), f"{call} promises nothing"
+        assert call.remark, f"{call} has no remark"
+        assert not {"&", "for", "while", "sleep", "--ignore-stdin"} & set(words), call
+        for word in re.findall(r"\S*\$URL", call.command):
+            assert word.startswith('"'), f"{call}: quote the URL"
+    assert tools >= {"curl", "http"}
+
+
+TERMINAL = {
+    "03_errorhandler": "IndexError: list index out of range\n",
+    "05_logger": "INFO in 05_logger: an info\n",
+    "06_jsonify": "TypeError: Object of type set is not JSON serializable\n",
+}
+
+
+@pytest.mark.parametrize("played", TERMINAL, indirect=True)
+def test_only_the_servers_terminal_shows_it(played):
+    line = TERMINAL[played.name]
+    assert line in played.log
+    assert all(line not in answer for _, answer, _ in played.answers)
 
 
 @pytest.mark.parametrize("played", ["04_hooks"], indirect=True)
-def test_log_of_lesson_4_tells_the_order(played):
-    """What the client sees in X-Order is also printed by the server, as it happens."""
-    steps = re.findall("^(?:before|after|view).*$", played[3], re.MULTILINE)
-    later = ["before_request", "view", "after_request"]
-    answered_by_hook = ["before_request", "after_request"]
-    assert steps == ["before_first_request", *later * 2, *answered_by_hook * 4]
+def test_lesson_4_prints_each_step_at_once(played):
+    """What the client sees in X-Steps is in the server's log, too, in this order."""
+    seen = []
+    for _, answer, _ in played.answers:
+        for steps in re.findall("X-Steps: (.+)", answer):
+            seen += steps.split(", ")
+    steps = re.findall("^(?:before_request|view|after_request)$", played.log, re.M)
+    assert steps[: len(seen)] == seen != []

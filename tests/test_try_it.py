@@ -1,172 +1,85 @@
-"""The "Try it" of every lesson: the edit, made in a copy, does what it says.
-
-The copy is started as a reader starts the lesson, in a folder that looks like this
-one, and sh runs the commands of the block there. The lesson as it stands must not
-answer like that already: else the edit would prove nothing.
-"""
+"""The Try it of every lesson: the edit, made in a copy, does what the lesson says."""
 
 import re
 import shutil
-import subprocess
 import sys
-from dataclasses import dataclass
 
+import play
 import pytest
-from collection import ENVIRONMENT, LESSONS, NAMES, ROOT, as_promised, port_of, serve
+from collection import ENVIRONMENT, LESSONS, NAMES, ROOT, port_of, script_of, serve
 
-BLOCK = re.compile(
-    r"\n\n# Try it: replace\n(?P<old>(?:#     .*\n)+)"
-    r"# with\n(?P<new>(?:#     .*\n)+)"
-    r"(?P<prediction># and .*\n(?:# \S.*\n)*)"
-    r"(?P<calls>(?:#     .*\n)+)\Z"
-)
+every_lesson = pytest.mark.parametrize("file", LESSONS, ids=NAMES)
 
 
-@dataclass
-class TryIt:
-    """One block: the edit, the sentence, and (command, promised lines) pairs."""
-
-    code: str
-    old: list
-    new: list
-    prediction: str
-    calls: list
-
-
-def uncommented(text):
-    return [line.removeprefix("#     ") for line in text.splitlines()]
+def edited(try_it):
+    """The code with the new lines in the place of the old ones."""
+    lines = try_it.code.splitlines()
+    (start,) = play.places_of(try_it.old, lines)
+    indent = re.match(" *", lines[start])[0]
+    end = start + len(try_it.old)
+    lines[start:end] = [indent + line for line in try_it.new]
+    return "\n".join(lines) + "\n"
 
 
-def try_it(lesson_file):
-    """The block at the end of a lesson, taken apart, and the code above it."""
-    text = lesson_file.read_text(encoding="utf-8")
-    block = BLOCK.search(text)
-    assert block, f'{lesson_file.name} does not end with a "# Try it:" block'
-    calls = []
-    for line in uncommented(block["calls"]):
-        if line.startswith("#=>"):
-            calls[-1][1].append(line[3:].removeprefix(" "))
-        else:
-            calls.append((line, []))
-    return TryIt(
-        text[: block.start()] + "\n",
-        uncommented(block["old"]),
-        uncommented(block["new"]),
-        block["prediction"].replace("# ", "").strip(),
-        calls,
-    )
-
-
-def edited(block):
-    """The code with the edit; the new lines are indented as the old ones are."""
-    places = set()
-    for line in block.code.splitlines():
-        if block.old[0] in line:
-            indent = re.match(" *", line)[0]
-            places.add((("\n" + indent).join(block.old), indent))
-    places = {place for place in places if place[0] in block.code}
-    assert len(places) == 1, f"{block.old} must be there once"
-    old, indent = places.pop()
-    assert block.code.count(old) == 1, f"{block.old} must be there once"
-    return block.code.replace(old, ("\n" + indent).join(block.new))
-
-
-def answers(name, code, calls, folder):
-    """What the calls print while this code runs as lesson `name` in `folder`."""
-    for part in ("models", "scripts"):
-        if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, folder / part)
+def wrong_answers(name, code, calls, folder):
+    """The calls whose promise does not hold while this code runs as the lesson."""
     (folder / f"{name}.py").write_text(code, encoding="utf-8")
-    got = []
+    wrong = []
     with serve([sys.executable, f"{name}.py"], port_of(name), folder) as server:
-        for command, _ in calls:
-            done = subprocess.run(
-                ["sh", "-c", command],
-                cwd=folder,
-                env=ENVIRONMENT,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=60,
-            )
-            printed = (done.stdout + done.stderr).decode()
-            got.append(printed.replace("\r\n", "\n"))
-        assert server.url in calls[0][0], "the first command asks the lesson"
-    return got
+        caller = play.Caller(script_of(name), server.url, ENVIRONMENT, cwd=folder)
+        for call in calls:
+            answer = caller.run(caller.filled(call.command), 60)
+            if not play.holds(call.promise, answer):
+                wrong.append(f"{call}: {call.command}\n  got: {answer!r}")
+    return wrong
 
 
-def test_every_lesson_is_here():
-    assert len(NAMES) == 8
-
-
-@pytest.mark.parametrize("file", LESSONS, ids=NAMES)
-def test_block_is_complete(file):
-    """An edit, a sentence that says what follows, commands that promise something."""
+@every_lesson
+def test_block_has_its_form(file):
+    """An edit, how to see it, calls with promises, why, and an open question."""
     text = file.read_text(encoding="utf-8")
-    block = try_it(file)
-    assert text.count("Try it:") == 1
-    assert text.count("#=>") == sum(len(promise) for _, promise in block.calls)
-    assert block.old != block.new
-    assert block.prediction.endswith(".")
-    for command, promise in block.calls:
-        assert any(line != "..." for line in promise), f"{command} promises nothing"
+    code, block = text.split("\n# Try it: replace\n")
+    try_it = play.read_try_it(file)
+    assert code.count("__main__") == 1, "the Try it ends the lesson"
+    assert all(line.startswith("# ") for line in block.splitlines())
+    assert block.endswith("?\n")
+    assert "#=>" not in code
+    assert block.count("#=>") == sum(len(call.promise) for call in try_it.calls) > 0
+    assert "127.0.0.1" in try_it.calls[0].command
+    # run.sh says where a promise stands.
+    lines = text.splitlines()
+    for call in try_it.calls:
+        assert lines[call.line - 1] == f"#     {call.command}"
 
 
-@pytest.mark.parametrize("file", LESSONS, ids=NAMES)
+@every_lesson
 def test_edit_does_what_the_lesson_says(file, tmp_path):
-    block = try_it(file)
-    got = answers(file.stem, edited(block), block.calls, tmp_path)
-    for (command, promise), printed in zip(block.calls, got, strict=True):
-        assert as_promised(promise, printed), (
-            f"{file.name}: {command}\n  want: {promise}\n  got:  {printed.splitlines()}"
-        )
+    """The lesson as it stands does not answer like this, or the edit proved nothing."""
+    for part in ("models", "scripts"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    try_it = play.read_try_it(file)
+    assert wrong_answers(file.stem, try_it.code, try_it.calls, tmp_path)
+    assert wrong_answers(file.stem, edited(try_it), try_it.calls, tmp_path) == []
 
 
-@pytest.mark.parametrize("file", LESSONS, ids=NAMES)
-def test_lesson_does_not_do_it_without_the_edit(file, tmp_path):
-    block = try_it(file)
-    got = answers(file.stem, block.code, block.calls, tmp_path)
-    assert not all(
-        as_promised(promise, printed)
-        for (_, promise), printed in zip(block.calls, got, strict=True)
-    ), f"{file.name} answers like this without the edit"
+@every_lesson
+def test_player_knows_the_edit(file):
+    try_it = play.read_try_it(file)
+    assert not try_it.is_made()
+    try_it.code = edited(try_it)
+    assert try_it.is_made()
+    try_it.code = try_it.code.replace(try_it.new[-1], "something else")
+    assert not try_it.is_made()
 
 
-# --- The test itself can fail.
-
-
-def block_of(code, old, new):
-    return TryIt(code, old, new, "and so on.", [])
-
-
-def test_edit_keeps_the_indentation():
-    code = "def f():\n    a()\n    b()\n"
-    assert edited(block_of(code, ["a()", "b()"], ["c()", "if d:", "    e()"])) == (
-        "def f():\n    c()\n    if d:\n        e()\n"
-    )
-    assert edited(block_of("x = get(1)\n", ["get(1)"], ["got[1]"])) == "x = got[1]\n"
-
-
-@pytest.mark.parametrize(
-    "code", ["b()\n", "a()\na()\n", "a()\n    a()\n", "a() + a()\n"]
-)
-def test_edit_needs_one_place(code):
-    with pytest.raises(AssertionError, match="must be there once"):
-        edited(block_of(code, ["a()"], ["c()"]))
-
-
-@pytest.mark.parametrize(
-    "spoilt",
-    [
-        lambda text: text.replace("# Try it:", "# Try this:"),
-        lambda text: text.replace("\n# with\n", "\n# by\n"),
-        lambda text: text + "\nprint()\n",
-        lambda text: text.replace("\n\n# Try it:", "\n# Try it:"),
-    ],
-)
-def test_block_must_have_its_form(spoilt, tmp_path):
+@pytest.mark.parametrize("old, new", [("# with\n", "# by\n"), ("#     #=>", "#     #")])
+def test_a_block_without_its_form_is_no_try_it(old, new, tmp_path):
     text = LESSONS[0].read_text(encoding="utf-8")
-    try_it(LESSONS[0])
+    assert old in text
     file = tmp_path / LESSONS[0].name
-    file.write_text(spoilt(text), encoding="utf-8")
-    with pytest.raises(AssertionError, match="does not end with"):
-        try_it(file)
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    if old == "# with\n":
+        with pytest.raises(play.ScriptError, match="01_hello.py: the Try it is not in"):
+            play.read_try_it(file)
+    else:
+        assert play.read_try_it(file).calls == []

@@ -1,0 +1,777 @@
+"""Start a lesson, make the calls of its script, compare every answer with its promise.
+
+    sh scripts/run.sh             play all lessons
+    sh scripts/run.sh 3           play lesson 3 (03 and 03_errorhandler.py work as well)
+    sh scripts/run.sh 8 my.jpg    play lesson 8 with your own photograph
+    sh scripts/run.sh watch 3     play lesson 3 again whenever you save it or its script
+    sh scripts/run.sh setup       only install the packages of all lessons
+
+A script is scripts/NN_name.sh. The lines "#=> " under a call are the promise: what the
+call prints. "#=> ..." stands for any number of lines, "..." inside a line for anything.
+"""
+
+# This is own code because prysk wants a file format of its own and cannot span lines,
+# byexample needs a converter as long as this parser, and clitest knows no "...".
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+LESSONS = sorted(ROOT.glob("[0-9][0-9]_*.py"))
+START_SECONDS = 60
+POLL_SECONDS = 0.2
+
+
+# --- Scripts and promises.
+
+
+class ScriptError(Exception):
+    """A script or a Try it that cannot be read."""
+
+
+@dataclass
+class Call:
+    """One call of a script: where it stands, what it runs, what it promises."""
+
+    script: Path
+    line: int
+    remark: str
+    command: str
+    promise: list = field(default_factory=list)
+
+    def __str__(self):
+        return f"{relative(self.script)}:{self.line}"
+
+
+def relative(path):
+    """The path as a reader in the collection's folder types it."""
+    path = Path(path).absolute()
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+
+
+def read_script(path):
+    """Return the preamble of a script (up to "set -v") and the list of its calls."""
+    preamble, mark, rest = (
+        Path(path).read_text(encoding="utf-8").partition("\nset -v\n")
+    )
+    if not mark:
+        raise ScriptError(f"{relative(path)}: there is no line 'set -v'")
+    preamble += mark
+    return preamble, read_calls(path, rest.splitlines(), preamble.count("\n") + 1)
+
+
+def read_calls(path, lines, first_number):
+    """Return the calls in these lines of a file; the first line has first_number."""
+    calls = []
+    remark = ""
+    previous = ""
+    for number, line in enumerate(lines, first_number):
+        if line.startswith("#=>"):
+            if not calls:
+                place = f"{relative(path)}:{number}"
+                raise ScriptError(f"{place}: there is no call above this promise")
+            calls[-1].promise.append(line[3:].removeprefix(" "))
+        elif line.startswith("#"):
+            goes_on = previous.startswith("#") and not previous.startswith("#=>")
+            remark = f"{remark}\n{line}" if goes_on else line
+        elif previous.endswith("\\"):
+            calls[-1].command += f"\n{line}"
+        elif line.strip():
+            calls.append(Call(Path(path), number, remark, line))
+        previous = line
+    return calls
+
+
+def holds(promise, answer):
+    """Return whether the answer (a text) is what the promise (a list of lines) says."""
+    pattern = ""
+    for line in "\n".join(promise).rstrip("\n").split("\n"):
+        if line == "...":
+            pattern += r"(?:.*\n)*"
+        else:
+            pattern += re.escape(line).replace(r"\.\.\.", ".*") + r"\n"
+    return re.fullmatch(pattern, answer.rstrip("\n") + "\n") is not None
+
+
+# --- The Try it at the end of a lesson.
+
+
+@dataclass
+class TryIt:
+    """The edit that a lesson proposes, and the calls that show what it changes."""
+
+    code: str  # the lesson above the block
+    old: list
+    new: list
+    calls: list
+
+    def is_made(self):
+        """Return whether the code has the new lines in the place of the old ones."""
+        lines = self.code.splitlines()
+        places = places_of(self.new, lines)
+        if not places:
+            return False
+        # The new lines may repeat the old ones, so they do not count here.
+        end = places[0] + len(self.new)
+        return not places_of(self.old, lines[: places[0]] + [""] + lines[end:])
+
+
+def places_of(wanted, lines):
+    """Return where the wanted lines stand among the lines, all indented alike."""
+    places = []
+    for start, line in enumerate(lines):
+        indent = line[: len(line) - len(line.lstrip())]
+        found = [text.rstrip() for text in lines[start : start + len(wanted)]]
+        if found == [indent + text for text in wanted]:
+            places.append(start)
+    return places
+
+
+def read_try_it(lesson):
+    """Return the Try it of a lesson, or None if it has none."""
+    text = Path(lesson).read_text(encoding="utf-8")
+    code, mark, block = text.partition("\n# Try it: replace\n")
+    if not mark:
+        return None
+    indent = "#     "
+    # Lines of code and lines of prose in turn: old, "with", new, how, calls, why.
+    groups = groupby(block.splitlines(), lambda line: line.startswith(indent))
+    parts = [[line.removeprefix(indent) for line in lines] for _, lines in groups]
+    if len(parts) < 5 or parts[1] != ["# with"]:
+        raise ScriptError(f"{relative(lesson)}: the Try it is not in its form")
+    old, _, new, how, *rest = parts
+    # Prose becomes empty lines, so that the numbers of the lines stay right.
+    lines = []
+    for position, part in enumerate(rest):
+        lines += part if position % 2 == 0 else [""] * len(part)
+    first_number = (code + mark).count("\n") + len(old + new + how) + 2
+    calls = read_calls(lesson, lines, first_number)
+    return TryIt(code, old, new, [call for call in calls if call.promise])
+
+
+# --- Processes. Whatever happens, none of them stays behind.
+
+running = []
+starting = False
+received = None
+
+
+def start(command, **options):
+    """Start a process in a group of its own, and remember it until stop()."""
+    global starting
+    # A signal that comes while the process starts would lose it, so it waits.
+    starting = True
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, start_new_session=True, **options
+        )
+        running.append(process)
+    finally:
+        starting = False
+    if received:
+        raise SystemExit(128 + received)
+    return process
+
+
+def stop(process):
+    """End a process and whatever it started."""
+    if os.name == "posix":
+        end_group(process, signal.SIGTERM)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            end_group(process, signal.SIGKILL)
+    else:
+        process.terminate()
+    process.wait()
+    running.remove(process)
+
+
+def end_group(process, number):
+    """Send a signal to a process and to its children."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass  # all of them have ended
+
+
+def end_at_signals():
+    """Make the signals that end a program raise SystemExit, so that main() tidies up."""
+
+    def end(number, _):
+        global received
+        received = number
+        # A second signal must not cut the tidying up short.
+        for other in numbers:
+            signal.signal(other, signal.SIG_IGN)
+        if not starting:
+            raise SystemExit(128 + number)
+
+    names = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    for number in numbers:
+        # nohup, for example, asks to ignore SIGHUP.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
+
+
+def environment(folder):
+    """Return the environment variables for a lesson and for its calls."""
+    # The caller's own settings must not change what is played.
+    variables = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("FLASK_")
+    }
+    # The commands beside this Python: flask, http.
+    variables["PATH"] = (
+        str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
+    )
+    variables["PYTHONUTF8"] = "1"
+    # With http_proxy set, the calls would go to the proxy.
+    variables["no_proxy"] = "127.0.0.1,localhost"
+    variables["NO_PROXY"] = "127.0.0.1,localhost"
+    # HTTPie would look for a newer version now and then, and say so in an answer.
+    variables["HTTPIE_CONFIG_DIR"] = str(folder)
+    (folder / "config.json").write_text('{"disable_update_warnings": true}')
+    return variables
+
+
+# --- The lesson's server.
+
+
+class NotPlayed(Exception):
+    """Why a lesson cannot be played, or cannot be played on."""
+
+
+class Server:
+    """A lesson, started as its reader starts it: its URL and what it prints."""
+
+    def __init__(self, lesson, options):
+        self.name = lesson.name
+        self.env = options.env
+        self.process = None
+        self.position = 0
+        # The output goes into a file, so that it is complete when a call ends.
+        self.log = options.folder / f"{lesson.stem}.log"
+        self.log.write_bytes(b"")
+
+    def start(self, url):
+        """Start the lesson, wait until it listens, and return its URL."""
+        if answers(url):
+            port = urlsplit(url).port
+            raise NotPlayed(
+                f"Port {port} is in use. Stop the program that uses it "
+                f"(lsof -i :{port} names it), then run this again.\n"
+                f"Is it the lesson, started by you? Then add  --url {url}"
+            )
+        with self.log.open("ab") as log:
+            self.process = start(
+                [sys.executable, self.name],
+                cwd=ROOT,
+                # What the lesson prints is seen at once.
+                env=self.env | {"PYTHONUNBUFFERED": "1"},
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            ready = re.search(rb"Running on (http://\S+)", self.log.read_bytes())
+            if ready:
+                # The lesson says it itself: the reader may have changed the port.
+                return ready[1].decode()
+            if answers(url):
+                return url
+            time.sleep(0.02)
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        reason = lines[-1] if lines else "it printed nothing"
+        raise NotPlayed(f"{self.name} did not start: {reason}")
+
+    def check(self):
+        """Raise NotPlayed if the lesson has ended."""
+        status = self.process.poll()
+        if status is not None:
+            raise NotPlayed(f"{self.name} has ended, with status {status}.")
+
+    def new_lines(self):
+        """Return what the lesson printed since the last time, without the usual."""
+        with self.log.open("rb") as log:
+            log.seek(self.position)
+            data = log.read()
+        self.position += len(data)
+        text = re.sub(r"\x1b\[[0-9;]*m", "", data.decode(errors="replace"))
+        lines = [line for line in text.splitlines() if line and not USUAL.match(line)]
+        return without_library_frames(lines)
+
+    def stop(self):
+        if self.process in running:
+            stop(self.process)
+
+
+# What every server prints: the lines at its start, and one line for each request.
+USUAL = re.compile(
+    r" \* (Serving Flask app|Debug mode: off|Running on)|Press CTRL\+C to quit"
+    r"|WARNING: This is a development server"
+    r'|\S+ - - \[.+?\] "'
+)
+
+
+def without_library_frames(lines):
+    """Return the lines, with "..." for what a traceback says about Flask's own files."""
+    kept = []
+    in_library = False
+    for line in lines:
+        if line.startswith('  File "'):
+            in_library = "site-packages" in line
+        elif not line.startswith("    "):
+            in_library = False
+        if not in_library:
+            kept.append(line)
+        elif kept[-1:] != ["  ..."]:
+            kept.append("  ...")
+    return kept
+
+
+def answers(url):
+    """Return whether something accepts connections at the URL's host and port."""
+    address = urlsplit(url)
+    try:
+        socket.create_connection((address.hostname, address.port or 80), 2).close()
+    except OSError:
+        return False
+    return True
+
+
+# --- Making a call.
+
+
+class Caller:
+    """Makes the calls of one script, with sh, as a reader would."""
+
+    def __init__(self, script, url, env, photo="", cwd=ROOT):
+        self.preamble, self.calls = read_script(script)
+        match = re.search(r"^URL=\$\{1:-(\S+)\}$", self.preamble, re.MULTILINE)
+        if not match:
+            raise ScriptError(f"{relative(script)}: there is no line 'URL=${{1:-…}}'")
+        self.default_url = match[1]
+        self.url = url or self.default_url
+        self.script = Path(os.path.relpath(script, cwd)).as_posix()
+        self.env = env
+        self.photo = photo
+        self.cwd = cwd
+        # The variables and the functions of the preamble, without its check.
+        lines = re.findall(r"^(?:[A-Z]+=|\w+\(\) *\{).*$", self.preamble, re.MULTILINE)
+        self.settings = "\n".join(lines)
+
+    def sh(self, code, limit=None):
+        """Run this code with the script's arguments; return (status, output)."""
+        process = start(
+            ["sh", "-c", code, self.script, self.url, self.photo],
+            cwd=self.cwd,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            output, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            stop(process)
+            raise
+        running.remove(process)
+        return process.returncode, output.decode(errors="replace").replace("\r\n", "\n")
+
+    def check(self):
+        """Raise NotPlayed if the script's own check says that the server is not it."""
+        try:
+            status, output = self.sh(self.preamble, START_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise NotPlayed(f"The server at {self.url} does not answer.") from None
+        if status != 0:
+            raise NotPlayed(output.strip())
+
+    def filled(self, command):
+        """Return the command with the values of "$URL" and the script's other names."""
+        names = ["0", *re.findall("^([A-Z]+)=", self.settings, re.MULTILINE)]
+        references = " ".join(f'"${name}"' for name in names)
+        _, output = self.sh(f"{self.settings}\nprintf '%s\\0' {references}")
+        values = dict(zip(names, output.split("\0")))
+
+        def fill(match):
+            if match[1] not in values:
+                return match[0]
+            # The shell gives these a meaning between double quotes.
+            return re.sub(r'(["\\$`])', r"\\\1", values[match[1]])
+
+        def fill_word(match):
+            # Between single quotes "$" has no meaning.
+            if match[0].startswith("'"):
+                return match[0]
+            return re.sub(r"\$(\w+)", fill, match[0])
+
+        return re.sub(r"""'[^']*'|"(?:\\.|[^"\\])*"|\$\w+""", fill_word, command)
+
+    def run(self, command, limit=None):
+        """Return what a command prints. TimeoutExpired if it takes too long."""
+        return self.sh(f"{self.settings}\n{command}", limit)[1]
+
+
+# --- What the reader sees.
+
+GREEN, RED, GREY, BOLD = "32", "31", "2", "1"
+
+
+def say(text=""):
+    """Print at once, so that the reader never waits for what is there already."""
+    print(text, flush=True)
+
+
+def paint(text, colour):
+    """Return the text in a colour, on a terminal whose user wants colours."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    return f"\x1b[{colour}m{text}\x1b[0m"
+
+
+def fold(line, width):
+    """Return a long line of JSON as several lines, cut where a reader would cut it."""
+    if len(line) <= width or not line.startswith(("{", "[")):
+        return [line]
+    lines = []
+    depth = 0
+    # An object in a list begins a line.
+    for part in re.split(r"(?<=\[)(?=\{)|(?<=\},)(?=\{)", line):
+        indent = "    " * depth
+        piece = indent
+        for word in re.split("(?<=,)", part):
+            if len(piece + word) > width and piece.strip():
+                lines.append(piece)
+                piece = indent + "    "
+            piece += word
+        lines.append(piece)
+        depth += part.count("[") - part.count("]")
+    return lines
+
+
+def readable(text, mark=""):
+    """Return an answer for the eye: long JSON folded, each line after the mark."""
+    width = shutil.get_terminal_size().columns - len(mark)
+    lines = []
+    for line in text.rstrip("\n").split("\n"):
+        # Bytes that are no text could change the colours of the terminal.
+        line = "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in line)
+        lines += [mark + part for part in fold(line, width)]
+    return "\n".join(lines)
+
+
+# --- Playing.
+
+
+@dataclass
+class Result:
+    """How a lesson went: promises held, of how many, and the first that did not."""
+
+    name: str
+    promised: int = 0
+    held: int = 0
+    first: str = ""
+
+    @property
+    def is_good(self):
+        return not self.first
+
+
+def play_lesson(lesson, server, options):
+    """Play a lesson and return its Result. Without a server it plays against --url."""
+    result = Result(lesson.stem)
+    try:
+        caller = Caller(script_of(lesson), options.url, options.env, options.photo)
+        try_it = read_try_it(lesson)
+        edit_is_made = try_it is not None and try_it.is_made()
+        calls = try_it.calls if edit_is_made else caller.calls
+        result.promised = sum(is_compared(call, options) for call in calls)
+        if server:
+            caller.url = server.start(caller.url)
+            say_server_lines(server.new_lines())
+        else:
+            caller.check()
+        if edit_is_made:
+            say(f"{lesson.name} has the edit of its Try it, so the Try it is played.\n")
+        play_calls(calls, caller, server, result, options)
+        if server:
+            say_server_lines(server.new_lines())
+        if edit_is_made and result.is_good:
+            show_way_back(lesson, try_it)
+    except (NotPlayed, ScriptError, OSError, UnicodeDecodeError) as error:
+        result.first = result.first or str(error).splitlines()[0]
+        say(paint(str(error), RED))
+        if server:
+            say_server_lines(server.new_lines())
+        say()
+    return result
+
+
+def play_calls(calls, caller, server, result, options):
+    """Make the calls one after the other, and count in the Result what holds."""
+    remark = ""
+    for call in calls:
+        if call.remark != remark and not options.quiet:
+            say(call.remark)
+        remark = call.remark
+        is_good = play_call(call, caller, server, options)
+        if not is_good:
+            result.first = result.first or str(call)
+        elif is_compared(call, options):
+            result.held += 1
+        if server:
+            server.check()
+
+
+def play_call(call, caller, server, options):
+    """Make a call and show it. Return False if its answer is not as promised."""
+    # The Try it names the usual URL, the lesson may have another one.
+    command = call.command.replace(caller.default_url, caller.url)
+    command = caller.filled(command)
+    head = paint(f"$ {command}", BOLD)
+    if not options.quiet:
+        say(head)
+    if options.step:
+        wait_for_enter()
+    try:
+        answer = caller.run(command, options.limit)
+    except subprocess.TimeoutExpired:
+        reason = f"{call}: no answer within {options.limit:g} seconds."
+        if options.quiet:
+            say(f"{call.remark}\n{head}")
+        raise NotPlayed(reason) from None
+    answer += error_saved_as_picture(command, caller.cwd)
+    is_good = not is_compared(call, options) or holds(call.promise, answer)
+    lines = server.new_lines() if server else []
+    if options.quiet and is_good and not lines:
+        return True
+    if options.quiet:
+        say(head if is_good else f"{call.remark}\n{head}")
+    if not is_good:
+        say(paint(f"  NOT as promised: {call}", RED))
+        say(readable("\n".join(call.promise), "expected| "))
+        say(readable(answer or "(nothing)", "     got| "))
+    elif not options.quiet:
+        if answer.strip("\n"):
+            say(readable(answer))
+        if is_compared(call, options):
+            say(paint("  ok", GREEN))
+    say_server_lines(lines)
+    say()
+    return is_good
+
+
+def is_compared(call, options):
+    """Return whether an answer is compared. On the reader's own photo none is."""
+    own_photo = options.photo and re.search(r"\$\{?PHOTO\b", call.command)
+    return bool(call.promise) and not own_photo
+
+
+def say_server_lines(lines):
+    """Show what the server printed, marked as the server's."""
+    for line in lines:
+        say(paint(f"server| {line}", GREY))
+
+
+def error_saved_as_picture(command, folder):
+    """Return the error that "-o answer.jpg" saved in place of a picture; delete it."""
+    match = re.search(r" -o (\S+\.jpg)\b", command)
+    if not match or not (folder / match[1]).is_file():
+        return ""
+    data = (folder / match[1]).read_bytes()
+    if data.startswith(b"\xff\xd8\xff"):
+        return ""
+    (folder / match[1]).unlink()
+    return data.decode(errors="replace")
+
+
+def show_way_back(lesson, try_it):
+    """Say that the Try it holds, and how to undo the edit."""
+    say(paint("The Try it holds.", GREEN))
+    say(f"To go back, replace in {lesson.name}")
+    say("\n".join(f"    {line}" for line in try_it.new))
+    say("with")
+    say("\n".join(f"    {line}" for line in try_it.old))
+    say()
+
+
+def wait_for_enter():
+    """Wait for Enter. The end of the input ends the play."""
+    say(paint("  [Enter makes this call]", GREY))
+    if not sys.stdin.readline():
+        raise SystemExit(130)
+
+
+def play_all(lessons, options):
+    """Play these lessons one after the other; return the exit status."""
+    results = []
+    for lesson in lessons:
+        say(paint(f"=== {lesson.name} ===", BOLD) + "\n")
+        server = None if options.url else Server(lesson, options)
+        results.append(play_lesson(lesson, server, options))
+        if server:
+            server.stop()
+    width = max(len(result.name) for result in results)
+    say(f"{'lesson':{width}}  promises held  first that did not")
+    for result in results:
+        held = f"{result.held} of {result.promised}"
+        line = f"{result.name:{width}}  {held:13}  {result.first}"
+        say(paint(line.rstrip(), GREEN if result.is_good else RED))
+    held = sum(result.held for result in results)
+    promised = sum(result.promised for result in results)
+    say(f"\n{held} of {promised} promises hold.")
+    return 0 if all(result.is_good for result in results) else 1
+
+
+# --- Watching.
+
+
+def watch(lesson, options):
+    """Play a lesson at once, and again whenever it or its script is saved."""
+    options.quiet = True
+    while True:
+        seen = stamps(lesson)
+        say(paint(f"=== {lesson.name} ===", BOLD) + "\n")
+        server = Server(lesson, options)
+        result = play_lesson(lesson, server, options)
+        summary = f"{result.held} of {result.promised} promises hold."
+        if result.first:
+            summary += f" Look at {result.first}"
+        clock = time.strftime("%H:%M:%S")
+        colour = GREEN if result.is_good else RED
+        say(paint(f"{clock} {lesson.name}: {summary}", colour))
+        say(paint("Waiting until you save it again. Ctrl+C ends.\n", GREY))
+        # The lesson runs on, for calls of the reader's own.
+        while stamps(lesson) == seen:
+            time.sleep(POLL_SECONDS)
+            say_server_lines(server.new_lines())
+        # Some editors save in two steps.
+        time.sleep(POLL_SECONDS)
+        server.stop()
+
+
+def stamps(lesson):
+    """Return what changes when the lesson or its script is saved."""
+    found = []
+    for file in (lesson, script_of(lesson)):
+        try:
+            status = file.stat()
+            found.append((status.st_mtime_ns, status.st_size, status.st_ino))
+        except OSError:
+            found.append(None)
+    return found
+
+
+# --- The command line.
+
+
+def lesson_named(text):
+    """Return the lesson that "3", "03", "03_errorhandler.py" or a script's path names."""
+    stem = Path(text).stem
+    for lesson in LESSONS:
+        number = lesson.stem.split("_")[0]
+        if stem == lesson.stem or (stem.isdigit() and int(stem) == int(number)):
+            return lesson
+    return None
+
+
+def script_of(lesson):
+    return ROOT / "scripts" / f"{lesson.stem}.sh"
+
+
+def read_arguments(words):
+    """Return what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        prog="run.sh",
+        usage="sh scripts/run.sh [watch] [LESSON [PHOTO]] [--step] [--url URL]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--step", action="store_true", help="wait for Enter before each call"
+    )
+    parser.add_argument(
+        "--url", metavar="URL", help="play against a server that you started"
+    )
+    parser.add_argument(
+        "--limit",
+        metavar="SECONDS",
+        type=float,
+        default=60,
+        help="the longest time for a call (60)",
+    )
+    # run.sh asks this before it installs anything.
+    parser.add_argument("--lessons", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(words)
+    words = options.words
+    options.watch = words[:1] == ["watch"]
+    options.quiet = False
+    if options.watch:
+        words = words[1:]
+    options.chosen = [lesson_named(word) for word in words[:1]] or LESSONS
+    options.photo = ""
+    if options.chosen == [None]:
+        last = int(LESSONS[-1].stem.split("_")[0])
+        parser.error(f"there is no lesson {words[0]}: 1 to {last}, or none for all")
+    if len(options.chosen) > 1 and (options.watch or options.url):
+        parser.error("watch and --url need a lesson, such as 3")
+    if options.watch and options.url:
+        parser.error("watch starts the lesson itself: leave out --url")
+    if options.watch and options.step:
+        parser.error("watch does not wait for Enter: leave out --step")
+    if options.url:
+        # The reader may be in a debugger.
+        options.limit = None
+    if words[1:]:
+        options.photo = os.path.abspath(words[1])
+        if not os.path.isfile(options.photo):
+            parser.error(f"there is no file {words[1]}")
+        if "PHOTO=" not in script_of(options.chosen[0]).read_text(encoding="utf-8"):
+            parser.error(f"{options.chosen[0].name} takes no photograph")
+    if words[2:]:
+        parser.error(f"one photograph at a time: what is {words[2]}?")
+    return options
+
+
+def main():
+    options = read_arguments(sys.argv[1:])
+    if options.lessons:
+        print(*[lesson.stem for lesson in options.chosen])
+        return 0
+    end_at_signals()
+    status = 1
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            options.folder = Path(folder)
+            options.env = environment(options.folder)
+            try:
+                if options.watch:
+                    watch(options.chosen[0], options)
+                status = play_all(options.chosen, options)
+            finally:
+                for process in list(running):
+                    stop(process)
+    except BrokenPipeError:
+        # Nobody reads the output any more (| head -3), not even Python's last words.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

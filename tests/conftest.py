@@ -1,0 +1,35 @@
+"""Fixtures: the collection copied into a folder of its own, and set up there."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from collection import ROOT
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The collection in a folder whose name has a space and Korean letters."""
+    folder = tmp_path / "my 플라스크"
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "tests", "docs", "benchmarks")
+    shutil.copytree(ROOT, folder, ignore=ignored)
+    return folder
+
+
+@pytest.fixture
+def ready(copy):
+    """The same, set up: with the packages of the environment that runs the tests."""
+    venv = copy / ".venv"
+    venv.mkdir()
+    for entry in Path(sys.prefix).iterdir():
+        if not entry.name.startswith(("ready", "made-by", "test-ready")):
+            (venv / entry.name).symlink_to(entry)
+    requirements = (copy / "requirements.txt").read_bytes()
+    sums = subprocess.run(
+        ["cksum"], input=requirements, capture_output=True, check=True
+    )
+    for name in ("ready", "ready-for-8"):
+        (venv / name).write_text(f"{copy} {sums.stdout.decode()}", encoding="utf-8")
+    return copy

@@ -1,0 +1,300 @@
+"""What the notes get wrong: every entry of mistakes.toml, run.
+
+The notes' code still goes wrong as the entry says, and the lesson does not. Code that
+starts to work fails its test, so the list cannot go stale.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import play
+import psutil
+import pytest
+import requests
+from collection import (
+    ENVIRONMENT,
+    LESSONS,
+    PICTURES,
+    ROOT,
+    imported,
+    lesson,
+    script_of,
+    serve,
+)
+from flask import Flask
+
+DATA = Path(__file__).with_name("mistakes.toml").read_text(encoding="utf-8")
+MISTAKES = [
+    mistake | {"number": int(number)} for number, mistake in tomllib.loads(DATA).items()
+]
+# The notes belong to the readers: they lie beside this repository or nowhere.
+NOTES = ROOT.parent / "shared" / "notes.md"
+FILES = {
+    "qrcode.png": (PICTURES / "qrcode.png").read_bytes(),
+    "no-picture": b"no picture" * 1000,
+    "empty": b"",
+}
+
+
+def every_mistake_with(key):
+    chosen = [mistake for mistake in MISTAKES if key in mistake]
+    numbers = [str(mistake["number"]) for mistake in chosen]
+    return pytest.mark.parametrize("mistake", chosen, ids=numbers)
+
+
+def test_every_mistake_is_run_or_says_why_not():
+    assert [mistake["number"] for mistake in MISTAKES] == list(range(1, 35))
+    tests = re.findall(r"\ndef test_mistake_(\d+)_", Path(__file__).read_text("utf-8"))
+    for mistake in MISTAKES:
+        ways = ["code" in mistake, "reason" in mistake, str(mistake["number"]) in tests]
+        assert sum(ways) == 1, mistake["number"]
+        assert ("code" in mistake) == ("prints" in mistake or "error" in mistake)
+
+
+def test_the_comments_of_the_lessons_name_mistakes_that_are_there():
+    numbers = set()
+    for file in [*LESSONS, *map(script_of, (path.stem for path in LESSONS))]:
+        text = file.read_text(encoding="utf-8")
+        assert "rratum" not in text, file.name
+        for names in re.findall(r"\(notes: mistakes? ([^)]*)\)", text):
+            numbers |= set(map(int, re.findall(r"\d+", names)))
+    assert numbers
+    assert numbers <= {mistake["number"] for mistake in MISTAKES}
+
+
+@pytest.mark.skipif(not NOTES.exists(), reason=f"no notes: copy yours to {NOTES}")
+def test_the_notes_have_each_mistake():
+    """What an entry quotes stands under each heading that it names."""
+    sections = {"": ""}
+    heading = ""
+    in_code = False
+    for line in NOTES.read_text(encoding="utf-8").splitlines():
+        in_code ^= line.lstrip(" >").startswith("```")
+        if line.startswith("#") and not in_code:
+            heading = line.strip("# ")
+            sections[heading] = ""
+        sections[heading] += line + "\n"
+    for mistake in MISTAKES:
+        for heading in mistake["headings"]:
+            assert heading in sections, mistake["number"]
+        text = "".join(sections[heading] for heading in mistake["headings"])
+        for quoted in mistake["notes"]:
+            assert quoted in text, f"{mistake['number']}: {quoted}"
+
+
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")
+@every_mistake_with("code")
+def test_code_of_the_notes_goes_wrong(mistake, capsys):
+    app = Flask(f"mistake_{mistake['number']}")
+    names = {"__name__": "__main__", "app": app, "sys": sys}
+    error = ""
+    try:
+        exec(mistake["code"], names)
+    except Exception as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    expected = mistake.get("prints", "").strip("\n").split("\n")
+    assert play.holds(expected, capsys.readouterr().out)
+    assert error.startswith(mistake.get("error", ""))
+    assert bool(error) == ("error" in mistake), error
+
+
+@pytest.fixture(scope="module")
+def lesson_8(tmp_path_factory):
+    with lesson("08_inference", tmp_path_factory.mktemp("lesson_8")) as server:
+        yield server
+
+
+@every_mistake_with("cure")
+def test_lesson_does_it_right(mistake, request, tmp_path, monkeypatch):
+    name, call, expected = mistake["cure"]
+    method, target = call.split(" ", 1)
+    if method == "GET":
+        monkeypatch.chdir(tmp_path)  # for lesson 5's log
+        answer = imported(name).app.test_client().get(target)
+        seen = f"{answer.status_code} {answer.mimetype} {answer.text}"
+        assert expected in seen
+        return
+    # Files for lesson 8. None of them may come back in what it prints.
+    url = request.getfixturevalue("lesson_8").url
+    files = [("img_file", (name, FILES[name])) for name in target.split()]
+    answer = requests.post(
+        f"{url}/inference", data={"model_type": "qrcode"}, files=files, timeout=60
+    )
+    seen = f"{answer.status_code} {answer.headers['Content-Type']} {answer.text}"
+    assert expected in seen
+    if answer.ok:
+        assert len(answer.json()["results"]) == len(files)
+    assert "no pictureno" not in request.getfixturevalue("lesson_8").log
+
+
+# --- The mistakes that need a server or a shell.
+
+
+def shell(command, **options):
+    """What the command prints when sh runs it."""
+    options = {"stdin": subprocess.DEVNULL} | options
+    done = subprocess.run(
+        ["sh", "-c", command],
+        env=ENVIRONMENT,
+        capture_output=True,
+        timeout=60,
+        **options,
+    )
+    return (done.stdout + done.stderr).decode()
+
+
+def program(code, folder, command="notes.py"):
+    """A program of the notes, started as a server on port 8080."""
+    (folder / "notes.py").write_text(f"from flask import Flask\n{code}")
+    return serve([sys.executable, *command.split()], 8080, folder)
+
+
+def test_mistake_4_every_machine_is_served(tmp_path):
+    def addresses(server):
+        found = psutil.Process(server.process.pid).net_connections()
+        return {entry.laddr.ip for entry in found if entry.status == "LISTEN"}
+
+    code = 'Flask("notes").run(host="0.0.0.0", port=8080)'
+    with program(code, tmp_path) as server:
+        assert addresses(server) == {"0.0.0.0"}
+    with lesson("01_hello", tmp_path) as server:
+        assert addresses(server) == {"127.0.0.1"}
+
+
+def test_mistake_14_debug_shows_the_source(tmp_path):
+    code = """
+app = Flask("notes")
+
+@app.route("/")
+def view():
+    password = "a secret in the source"
+    return {}[password]
+
+@app.errorhandler(500)
+def ours(error):
+    return "our page", 500
+
+app.run(port=8080, debug=True, use_reloader=False)
+"""
+
+    def get(path, host):
+        url = f"{server.url}{path}"
+        return requests.get(url, headers={"Host": host}, timeout=20)
+
+    with program(code, tmp_path) as server:
+        for host, console, status in [
+            ("192.0.2.1", "false", 400),
+            ("localhost", "true", 200),
+        ]:
+            page = get("/", host)
+            assert (page.status_code, page.text == "our page") == (500, False)
+            assert "a secret in the source" in page.text
+            assert f"EVALEX = {console}" in page.text
+            key = re.search(r'SECRET = "(\w+)"', page.text)[1]
+            answer = get(f"/?__debugger__=yes&cmd=pinauth&pin=0&s={key}", host)
+            assert answer.status_code == status
+        assert answer.json()["auth"] is False  # the console asks for a PIN
+
+
+@pytest.mark.parametrize(
+    "command, is_written",
+    [
+        ("notes.py", True),
+        ("-m flask --app notes run --port 8080 --debug --no-reload", False),
+    ],
+)
+def test_mistake_18_the_file_is_written_under_debug(command, is_written, tmp_path):
+    """`if not app.debug:` comes before app.run() sets it; flask run --debug is earlier."""
+    code = """
+import logging
+app = Flask("notes")
+if not app.debug:
+    app.logger.addHandler(logging.FileHandler("exam_log.log"))
+
+@app.route("/")
+def view():
+    app.logger.error("an error")
+    return f"{app.debug}"
+
+if __name__ == "__main__":
+    app.run(port=8080, debug=True, use_reloader=False)
+"""
+    with program(code, tmp_path, command) as server:
+        assert requests.get(server.url, timeout=60).text == "True"
+    assert (tmp_path / "exam_log.log").exists() == is_written
+
+
+def test_mistake_22_httpie_reads_standard_input(tmp_path):
+    """The notes' call waits for its standard input while the lesson's is answered."""
+    preamble, _ = play.read_script(script_of("06_jsonify"))
+    assert "\nhttp() { command http --ignore-stdin " in preamble
+    with lesson("06_jsonify", tmp_path) as server:
+        url = f"{server.url}/json_test"
+        with subprocess.Popen(
+            ["http", "--body", "GET", url],
+            env=ENVIRONMENT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as notes:
+            try:
+                for count in (1, 2, 3):
+                    read, write = os.pipe()  # open, and nothing comes
+                    ours = f"http --ignore-stdin --pretty=none --body GET {url}"
+                    assert shell(ours, stdin=read) == '{"one":1,"two":2,"tmp":10000}\n'
+                    os.close(read)
+                    os.close(write)
+                    assert len(server.requests()) == count
+                assert notes.poll() is None, "the notes' call did not wait"
+                # Only the end of its standard input lets it go on.
+                answer, _ = notes.communicate(timeout=60)
+                assert b"10000" in answer
+                assert len(server.requests()) == 4
+            finally:
+                notes.kill()
+        # Without the word GET and with an empty standard input: a POST.
+        shell(f"http --body {url}")
+        assert server.requests()[-1] == ("POST", "/json_test", 405)
+    # What stands in standard input is sent: here the rest of a loop's list.
+    sent = shell(
+        "http --offline --pretty=none GET 127.0.0.1", input=b"rest", stdin=None
+    )
+    assert sent.startswith("GET ") and sent.rstrip().endswith("rest")
+
+
+def test_mistake_25_the_shell_cuts_at_the_ampersand(tmp_path):
+    with lesson("07_request_args", tmp_path) as server:
+        path = "/login?user_name=foo&tmp_parameter=bar"
+        cut = shell(f"curl -s {server.url}{path}\nwait")
+        whole = shell(f'curl -s "{server.url}{path}"')
+        asked = [path for _, path, _ in server.requests()]
+    assert asked == ["/login?user_name=foo", path]
+    assert json.loads(cut) == {"auth": "success", "tmp_parameter": None}
+    assert json.loads(whole) == {"auth": "success", "tmp_parameter": "bar"}
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh: apt install zsh")
+def test_in_zsh_the_question_mark_of_mistake_25_stops_the_call():
+    done = subprocess.run(
+        ["zsh", "-fc", "echo http://127.0.0.1/login?user_name=foo"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, "no matches found" in done.stderr) == (1, True)
+
+
+def test_mistake_26_d_does_not_upload(lesson_8):
+    fields = "-d model_type=qrcode -d img_file=file_path"
+    answer = json.loads(shell(f"curl -s {lesson_8.url}/exam {fields}"))
+    assert (answer["form"]["img_file"], answer["files"]) == ("file_path", {})
+    status = shell(
+        f"curl -s -o /dev/null -w '%{{http_code}}' {lesson_8.url}/inference {fields}"
+    )
+    assert status == "400"

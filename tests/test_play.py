@@ -1,0 +1,432 @@
+"""scripts/play.py: what it shows, what it notices, and that it leaves nothing behind."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import play
+import psutil
+import pytest
+from collection import ENVIRONMENT, LESSONS, NAMES, ROOT, answers, lesson, script_of
+
+BERRIES = ROOT / "scripts" / "pictures" / "strawberries.jpg"
+
+
+def play_copy(folder, *words, cwd=None, **env):
+    """The player of a copy of the collection, to its end: the finished process."""
+    return subprocess.run(
+        [sys.executable, str(folder / "scripts" / "play.py"), *map(str, words)],
+        cwd=cwd or folder,
+        env=ENVIRONMENT | env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+
+
+def change(file, old, new):
+    """Replace a text that must be there, and say in which line it stood."""
+    text = file.read_text(encoding="utf-8")
+    assert old in text, f"{file.name}: {old}"
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return text[: text.index(old)].count("\n") + 1
+
+
+def keep_calls(script, *wanted):
+    """Shorten a script to the calls that contain one of the wanted texts."""
+    preamble, calls = play.read_script(script)
+    for call in calls:
+        if any(text in call.command for text in wanted):
+            promise = "".join(f"#=> {line}\n" for line in call.promise)
+            preamble += f"\n{call.remark}\n{call.command}\n{promise}"
+    script.write_text(preamble, encoding="utf-8")
+
+
+class Running:
+    """A player that runs on: its output so far, and a way to wait for some of it."""
+
+    def __init__(self, folder, *words, **env):
+        self.output = ""
+        self.process = subprocess.Popen(
+            ["sh", str(folder / "scripts" / "run.sh"), *words],
+            cwd="/",
+            env=ENVIRONMENT | env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.reader = threading.Thread(target=self.read)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            self.output += line
+
+    def wait_for(self, pattern):
+        """Wait until the pattern matches; return what came up to there, and drop it."""
+        deadline = time.monotonic() + 60
+        while not (match := re.search(pattern, self.output)):
+            assert time.monotonic() < deadline, f"no {pattern} in:\n{self.output}"
+            time.sleep(0.02)
+        seen = self.output[: match.end()]
+        self.output = self.output[match.end() :]
+        return seen
+
+    def end(self, number=None):
+        """Send a signal, if any, and return the status with which the player ends."""
+        if number:
+            self.process.send_signal(number)
+        status = self.process.wait(30)
+        self.reader.join(30)
+        self.process.stdin.close()
+        self.process.stdout.close()
+        return status
+
+
+@pytest.fixture
+def run_player():
+    """Starts players; one that a failed test leaves behind is ended."""
+    players = []
+
+    def run(folder, *words, **env):
+        players.append(Running(folder, *words, **env))
+        return players[-1]
+
+    yield run
+    for player in players:
+        if player.process.poll() is None:
+            player.end(signal.SIGTERM)
+
+
+def assert_nothing_left(folder):
+    """No process of this copy runs any more, and the port is free."""
+    for process in psutil.process_iter(["cwd", "cmdline"]):
+        assert process.info["cwd"] != str(folder), process.info["cmdline"]
+    assert not answers(8080)
+
+
+# --- What holds, and what is shown.
+
+
+@pytest.mark.parametrize(
+    "promise, answer, expected",
+    [
+        (["a ... c", "...", "d"], "a b c\nx\ny\nd\n", True),
+        (["...", "d"], "d", True),
+        (["a", "", "b"], "a\n\nb\n", True),
+        ([""], "", True),
+        (["a"], "a\nb", False),
+        (["a", "..."], "b\na", False),
+        (["a"], "", False),
+        (["a.c"], "abc", False),
+    ],
+)
+def test_promises_hold_or_not(promise, answer, expected):
+    assert play.holds(promise, answer) is expected
+
+
+def test_script_may_have_long_commands_and_remarks(tmp_path):
+    script = tmp_path / "x.sh"
+    script.write_text("URL=x\nset -v\n\n# a\n# b\ncurl \\\n  -s\n#=> 1\n#=>\nhttp x\n")
+    preamble, calls = play.read_script(script)
+    assert preamble == "URL=x\nset -v\n"
+    remark = "# a\n# b"
+    assert calls == [
+        play.Call(script, 6, remark, "curl \\\n  -s", ["1", ""]),
+        play.Call(script, 10, remark, "http x", []),
+    ]
+    script.write_text("set -v\n#=> 1\n")
+    with pytest.raises(play.ScriptError, match="there is no line 'set -v'"):
+        play.read_script(script)
+    script.write_text("\nset -v\n\n#=> 1\n")
+    with pytest.raises(play.ScriptError, match="x.sh:4: there is no call above"):
+        play.read_script(script)
+
+
+def test_long_json_is_folded_and_nothing_else():
+    berry = '{"label":"strawberry","score":0.8,"box":[277,227,116,165]}'
+    line = f'{{"model":"strawberry","results":[{berry},{berry}],"text":"{"x, " * 40}"}}'
+    folded = play.fold(line, 80)
+    assert max(map(len, folded)) <= 80
+    assert f"    {berry}," in folded
+    assert "".join(part.strip() for part in folded).replace(" ", "") == line.replace(
+        " ", ""
+    )
+    assert play.fold("<p>" + line, 80) == ["<p>" + line]
+    assert play.readable("a\x1b[31mb\n", "got| ") == "got| a\ufffd[31mb"
+
+
+def test_colour_only_on_a_terminal(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert play.paint("ok", play.GREEN) == "ok"
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True))
+    assert play.paint("ok", play.GREEN) == "\x1b[32mok\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert play.paint("ok", play.GREEN) == "ok"
+
+
+def test_a_lesson_that_holds(copy):
+    """Not disturbed by a proxy or by Flask settings, nor by the folder it is called in."""
+    env = {"http_proxy": "http://127.0.0.1:9", "FLASK_RUN_FROM_CLI": "true"}
+    done = play_copy(copy, 4, cwd="/", **env)
+    assert done.returncode == 0, done.stdout
+    _, calls = play.read_script(script_of("04_hooks"))
+    assert done.stdout.count("\n  ok\n") == len(calls)
+    assert (
+        '\n$ curl -s -i "http://127.0.0.1:8080/open"\nHTTP/1.1 200 OK\n' in done.stdout
+    )
+    steps = "before_request view after_request".split()
+    assert "\n  ok\n" + "".join(f"server| {step}\n" for step in steps) in done.stdout
+    assert all(line in done.stdout for line in calls[0].remark.splitlines())
+    assert not re.search("#=>|expected|\x1b|Running on|GET /open HTTP", done.stdout)
+    count = f"{len(calls)} of {len(calls)}"
+    assert f"\n04_hooks  {count}\n" in done.stdout
+    assert done.stdout.endswith(f"\n\n{count} promises hold.\n")
+    assert_nothing_left(copy)
+
+
+# One change of an answer, a status or a promise for every lesson.
+CHANGES = {
+    "01_hello": ("01_hello.py", "Hello World!<", "Hello Wrold!<"),
+    "02_route_args": ("scripts/02_route_args.sh", "method: PUT", "method: PATCH"),
+    "03_errorhandler": ("03_errorhandler.py", "return page, 404", "return page, 410"),
+    "04_hooks": ("04_hooks.py", '"closed\\n", 503', '"closed\\n", 500'),
+    "05_logger": ("05_logger.py", "file_handler.setLevel(", "print("),
+    "06_jsonify": ("06_jsonify.py", "status=201", "status=200"),
+    "07_request_args": (
+        "07_request_args.py",
+        "return jsonify(return_data)",
+        "return x",
+    ),
+    "08_inference": ("scripts/08_inference.sh", '"bytes":5445', '"bytes":5446'),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_does_not_hold_is_reported(name, copy):
+    file, old, new = CHANGES[name]
+    if name == "08_inference":
+        keep_calls(copy / "scripts" / f"{name}.sh", "/exam")
+    number = change(copy / file, old, new)
+    done = play_copy(copy, name)
+    assert done.returncode == 1, done.stdout
+    (place, *_) = re.findall(
+        r"\n  NOT as promised: (\S+:\d+)\nexpected\| ", done.stdout
+    )
+    assert "\n     got| " in done.stdout
+    script = f"scripts/{name}.sh"
+    assert place.startswith(f"{script}:")
+    if file == script:
+        _, calls = play.read_script(copy / script)
+        assert place == f"{script}:{max(c.line for c in calls if c.line < number)}"
+    held, promised, first = re.search(
+        rf"\n{name}\s+(\d+) of (\d+)\s+(\S+)\n", done.stdout
+    ).groups()
+    assert (first, int(held) < int(promised)) == (place, True)
+    if new == "return x":
+        # The reader sees why: the traceback of her own code, without Flask's part.
+        assert re.search(r"server\|   \.\.\.\nserver\|   File .*args\.py", done.stdout)
+        assert "server| NameError: name 'x' is not defined" in done.stdout
+
+
+def test_try_it_is_played_where_the_edit_is_made(copy):
+    change(copy / "03_errorhandler.py", "return page, 404", "return page")
+    done = play_copy(copy, 3)
+    assert done.returncode == 0, done.stdout
+    assert "has the edit of its Try it" in done.stdout
+    assert "The Try it holds." in done.stdout
+    assert "\n    return page\nwith\n    return page, 404\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("    app.run(", "    app.walk(", "01_hello.py did not start: AttributeError"),
+        ("    return", "    os._exit(3)\n    return", "ended, with status 3."),
+        ("    return", "    time.sleep(9)\n    return", "no answer within 1 seconds."),
+    ],
+)
+def test_a_lesson_that_cannot_be_played_on(old, new, message, copy):
+    change(copy / "01_hello.py", old, new)
+    change(copy / "01_hello.py", "\nfrom flask", "\nimport os, time\nfrom flask")
+    done = play_copy(copy, 1, "--limit", 1)
+    assert done.returncode == 1
+    assert message in done.stdout
+    assert re.search(r"\n01_hello\s+0 of \d+\s+\S", done.stdout)
+    if "within" in message:
+        first = play.read_script(script_of("01_hello"))[1][0]
+        assert f"scripts/01_hello.sh:{first.line}: {message}" in done.stdout
+    assert_nothing_left(copy)
+
+
+def test_a_port_in_use(copy):
+    with socket.create_server(("127.0.0.1", 8080)):
+        done = play_copy(copy, 1)
+    assert done.returncode == 1
+    assert "Port 8080 is in use. Stop the program that uses it (lsof -i" in done.stdout
+
+
+# --- The command line.
+
+
+def test_a_lesson_has_many_names():
+    for name in "3", "03", "03_errorhandler", "03_errorhandler.py", str(LESSONS[2]):
+        assert play.lesson_named(name) == LESSONS[2]
+    assert play.lesson_named("scripts/03_errorhandler.sh") == LESSONS[2]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("9", "there is no lesson 9: 1 to 8, or none for all"),
+        ("8 no.jpg", "there is no file no.jpg"),
+        ("3 README.md", "03_errorhandler.py takes no photograph"),
+        ("watch", "watch and --url need a lesson, such as 3"),
+        ("--url http://127.0.0.1:1", "watch and --url need a lesson, such as 3"),
+        ("watch 3 --url http://127.0.0.1:1", "watch starts the lesson itself"),
+    ],
+)
+def test_wrong_words_are_named(words, message, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as info:
+        play.read_arguments(words.split())
+    assert info.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help(copy):
+    done = play_copy(copy, "--help")
+    assert done.returncode == 0
+    for word in ("run.sh watch 3", "run.sh 8 my.jpg", "--step", "--url URL"):
+        assert word in done.stdout
+
+
+def test_against_a_server_of_the_readers_own(copy, tmp_path):
+    with lesson("01_hello", tmp_path) as server:
+        done = play_copy(copy, 1, "--url", server.url)
+        wrong = play_copy(copy, 2, "--url", server.url)
+        assert server.process.poll() is None
+    missing = play_copy(copy, 1, "--url", server.url)
+    assert done.returncode == 0, done.stdout
+    assert (wrong.returncode, missing.returncode) == (1, 1)
+    assert f"Another server answers at {server.url}" in wrong.stdout
+    assert f"Nothing answers at {server.url}" in missing.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names there: run it in WSL")
+def test_own_photograph(copy):
+    """Any name; the promises about the sample picture do not count."""
+    keep_calls(copy / "scripts" / "08_inference.sh", "$PHOTO", "qrcode")
+    photo = copy / """my, photo; "딸기" & $HOME's.jpg"""
+    shutil.copy(BERRIES, photo)
+    done = play_copy(copy, 8, photo.name)
+    assert done.returncode == 0, done.stdout
+    assert f'"filename":"{photo.name}"'.replace('"딸기"', r"\"딸기\"") in done.stdout
+    assert "no JPEG or PNG" not in done.stdout
+    assert (copy / "answer.jpg").read_bytes().startswith(b"\xff\xd8\xff")
+    photo.write_text("no picture")
+    done = play_copy(copy, 8, photo.name)
+    assert done.returncode == 0, done.stdout
+    saved = done.stdout[done.stdout.index("answer.jpg -w") :]
+    assert saved.split("\n\n")[0].splitlines()[1] == "400 application/json"
+    assert '{"error":"img_file' in saved.split("\n\n")[0]
+    assert not (copy / "answer.jpg").exists()
+
+
+# --- A reader at her terminal.
+
+posix = pytest.mark.skipif(os.name == "nt", reason="signals and links: run it in WSL")
+
+
+@posix
+def test_step_waits_for_enter(ready, run_player):
+    """The time limit does not count the time at the prompt."""
+    script = ready / "scripts" / "01_hello.sh"
+    keep_calls(script, "curl")
+    player = run_player(ready, "1", "--step", "--limit", "2")
+    for call in play.read_script(script)[1]:
+        seen = player.wait_for("Enter makes this call")
+        assert "$ curl -s -w" in seen.splitlines()[-2]
+        time.sleep(2.5 if call.line < 20 else 0.2)
+        assert "  ok" not in player.output
+        player.process.stdin.write("\n")
+        player.process.stdin.flush()
+    player.wait_for("3 of 3 promises hold")
+    assert player.end() == 0
+
+
+@posix
+def test_watch_plays_again_at_every_save(ready, run_player):
+    file = ready / "03_errorhandler.py"
+    text = file.read_text(encoding="utf-8")
+    total = len(play.read_script(script_of("03_errorhandler"))[1])
+    all_hold = rf"{total} of {total} promises hold.\nWaiting"
+    one_does_not = rf"{total - 1} of {total} promises hold. Look at scripts/.*\n"
+    player = run_player(ready, "watch", "3")
+    seen = player.wait_for(all_hold)
+    assert "server| IndexError: list index out of range" in seen
+    assert "is even" not in seen and "NOT" not in seen
+    change(file, "is even", "is odd")
+    assert "     got| 2 is odd\n" in player.wait_for(one_does_not)
+    file.write_text("def\n", encoding="utf-8")
+    seen = player.wait_for(rf"0 of {total} promises hold.*\nWaiting")
+    assert "did not start: SyntaxError" in seen
+    file.write_text(text, encoding="utf-8")
+    player.wait_for(all_hold)
+    change(ready / "scripts" / "03_errorhandler.sh", "#=> melon", "#=> lemon")
+    assert "expected| lemon\n" in player.wait_for(one_does_not)
+    # The lesson runs on, for calls of the reader's own.
+    assert answers(8080)
+    assert player.end(signal.SIGINT) == 130
+    assert_nothing_left(ready)
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"])
+def test_signals_leave_nothing_behind(name, ready, tmp_path, run_player):
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    change(
+        ready / "01_hello.py",
+        "    return",
+        "    import time; time.sleep(60)\n    return",
+    )
+    player = run_player(ready, "1", TMPDIR=str(folder))
+    player.wait_for(r"\$ curl .*\n")
+    assert list(folder.iterdir()) != []
+    number = getattr(signal, name)
+    assert player.end(number) == 128 + number
+    assert list(folder.iterdir()) == []
+    assert_nothing_left(ready)
+
+
+@posix
+def test_output_that_is_cut_off_ends_the_play(ready, tmp_path):
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    done = subprocess.run(
+        f"sh '{ready}/scripts/run.sh' 1 | head -n 3",
+        shell=True,
+        env=ENVIRONMENT | {"TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert len(done.stdout.splitlines()) == 3
+    assert done.stderr == ""
+    deadline = time.monotonic() + 10
+    while list(Path(folder).iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(folder.iterdir()) == []
+    assert_nothing_left(ready)

@@ -1,0 +1,238 @@
+"""The set-up by scripts/run.sh and test.sh: on poor machines, and what can go wrong.
+
+No network is needed: the packages are small wheels made here.
+"""
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from collection import ENVIRONMENT
+
+pytestmark = pytest.mark.skipif(
+    os.name == "nt", reason="links and sh stubs: run it in WSL"
+)
+
+NO_LIBRARY = "libxcb.so.1: cannot open shared object file: No such file or directory"
+# In place of the player: says which lessons are asked for, and that it was called.
+PLAYER = """import sys
+if "--lessons" in sys.argv:
+    print("08_inference" if "8" in sys.argv else "01_hello")
+else:
+    print("played by", sys.executable)
+"""
+
+
+@pytest.fixture
+def folder(copy):
+    (copy / "scripts" / "play.py").write_text(PLAYER)
+    return copy
+
+
+def start(folder, *arguments, script="run.sh", **env):
+    return subprocess.Popen(
+        ["sh", str(folder / "scripts" / script), *arguments],
+        cwd="/",
+        env=ENVIRONMENT | {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1"} | env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(folder, *arguments, script="run.sh", **env):
+    """The script to its end: (status, standard output, standard error)."""
+    process = start(folder, *arguments, script=script, **env)
+    output, errors = process.communicate(timeout=300)
+    return process.returncode, output, errors
+
+
+def wheel(folder, package, version, code=""):
+    """A package of one module, as pip installs it."""
+    module = {"opencv_python": "cv2", "opencv_python_headless": "cv2"}
+    info = f"{package}-{version}.dist-info"
+    name = package.replace("_", "-")
+    files = {
+        f"{module.get(package, package)}.py": code,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": "",
+    }
+    with zipfile.ZipFile(folder / f"{package}-{version}-py3-none-any.whl", "w") as file:
+        for path, text in files.items():
+            file.writestr(path, text)
+
+
+def stub(folder, name, body):
+    """An executable sh script."""
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{body}\n")
+    file.chmod(file.stat().st_mode | stat.S_IEXEC)
+    return file
+
+
+def tools(folder, without=(), python="python3"):
+    """A PATH with what a small machine has, less some of it."""
+    folder.mkdir()
+    names = "sh cat cksum dirname grep ln ls mkdir rm sed sleep tail curl".split()
+    for name in set(names) - set(without):
+        (folder / name).symlink_to(shutil.which(name))
+    (folder / python).symlink_to(sys.executable)
+    return str(folder)
+
+
+def test_from_no_network_to_opencv_without_its_libraries(folder, tmp_path):
+    """One learner's way: each step needs what is new, and nothing twice."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    status, output, errors = run(folder, "1", PIP_FIND_LINKS=str(wheels))
+    assert (status, "played" in output) == (1, False)
+    assert "could not install the packages, see above. No network?" in errors
+    assert not (folder / ".venv").exists()
+
+    wheel(wheels, "flask", "3.1.3")
+    wheel(wheels, "httpie", "3.2.4")
+    status, output, errors = run(folder, "1", PIP_FIND_LINKS=str(wheels))
+    assert status == 0, errors
+    # pip says what it does meanwhile.
+    assert "\nInstalling collected packages: httpie, flask\n" in output
+    assert output.splitlines()[-1] == f"played by {folder}/.venv/bin/python"
+    assert "OpenCV" not in output
+    again = run(folder, "1", PIP_FIND_LINKS="")
+    assert again == (0, output.splitlines()[-1] + "\n", "")
+
+    # No wheel of OpenCV for this machine.
+    status, output, errors = run(folder, "8", PIP_FIND_LINKS=str(wheels))
+    assert (status, "played by" in output) == (0, True)
+    assert "No matching distribution found for" in errors
+    assert "run.sh: no OpenCV, see above." in errors
+    assert "Lessons 1 to 7 run without it, lesson 8 does not." in errors
+    assert run(folder, "setup", PIP_FIND_LINKS=str(wheels))[0] == 1
+    assert run(folder, "1", PIP_FIND_LINKS="") == again
+
+    # A bare Debian: opencv-python is there and finds no libxcb.
+    wheel(wheels, "numpy", "2.3.0")
+    wheel(wheels, "opencv_python", "5.0.0", f"raise ImportError({NO_LIBRARY!r})")
+    wheel(wheels, "opencv_python_headless", "5.0.0")
+    status, output, errors = run(folder, "8", PIP_FIND_LINKS=str(wheels))
+    assert status == 0, errors
+    assert f"a library that is missing here (ImportError: {NO_LIBRARY})." in output
+    assert "Taking opencv-python-headless, the same without windows." in output
+    assert "played by" in output
+    assert run(folder, "8", PIP_FIND_LINKS="") == again
+    assert run(folder, "setup", PIP_FIND_LINKS="") == (0, "", "")
+
+
+def test_a_folder_that_moved_is_set_up_anew(folder):
+    (folder / ".venv").mkdir()
+    for name in ("made-by-run.sh", "ready", "left-over"):
+        (folder / ".venv" / name).write_text("/elsewhere 1 2")
+    body = f'case "$*" in *"-m venv"*) exit 1 ;; esac\nexec "{sys.executable}" "$@"'
+    stub(folder.parent / "bin", "python3", body)
+    path = f"{folder.parent / 'bin'}{os.pathsep}{ENVIRONMENT['PATH']}"
+    status, _, errors = run(folder, "1", PATH=path)
+    assert (status, errors) == (1, "run.sh: could not make .venv, see above.\n")
+    assert not (folder / ".venv").exists()
+
+
+def test_a_venv_of_the_readers_own_is_kept(folder):
+    """Made by hand, as the README shows: the set-up adds packages, nothing else."""
+    python = stub(folder / ".venv" / "bin", "python", 'echo "$@" >>"$LOG"')
+    status, _, errors = run(folder, "setup", LOG=str(folder / "log"))
+    assert status == 0, errors
+    small, opencv, *_ = (folder / "log").read_text().splitlines()
+    assert small.endswith(" flask>=3.1,<4 httpie>=3.2,<4")
+    assert opencv.endswith(" numpy>=2.3,<3 opencv-python>=5.0,<6")
+    python.write_text("#!/bin/sh\nexit 1\n")
+    with (folder / "requirements.txt").open("a") as file:
+        file.write("# a change\n")
+    assert run(folder, "setup")[0] == 1
+    assert python.exists()
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP", "SIGTERM", "SIGQUIT"])
+@pytest.mark.parametrize("lesson", ["1", "8"])
+def test_interrupted_it_leaves_nothing_half_made(name, lesson, folder):
+    """Ctrl+C while pip downloads the small packages, or OpenCV."""
+    wanted = "numpy>" if lesson == "8" else "flask>"
+    body = f"""case "$*" in
+*-m*pip*"{wanted}"*) touch "$LOG"; exec sleep 60 ;;
+esac"""
+    inside = stub(folder.parent, "python-inside", body)
+    body = f"""case "$*" in
+*"-m venv"*) mkdir -p "$3/bin" && ln -s "{inside}" "$3/bin/python" ;;
+*) exec "{sys.executable}" "$@" ;;
+esac"""
+    stub(folder.parent / "bin", "python3", body)
+    log = folder.parent / "log"
+    path = f"{folder.parent / 'bin'}{os.pathsep}{ENVIRONMENT['PATH']}"
+    process = start(folder, lesson, PATH=path, LOG=str(log))
+    deadline = time.monotonic() + 30
+    while not log.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    number = getattr(signal, name)
+    # As a terminal does it: to all of them.
+    os.killpg(process.pid, number)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert not (folder / ".venv").exists()
+
+
+def test_missing_curl(folder):
+    status, _, errors = run(folder, PATH=tools(folder.parent / "bin", ["curl"]))
+    assert status == 1
+    assert "curl is missing. Debian, Ubuntu: apt install curl" in errors
+    assert not (folder / ".venv").exists()
+
+
+def test_missing_python(folder):
+    path = tools(folder.parent / "bin", python="python2")
+    status, _, errors = run(folder, PATH=path)
+    assert status == 1
+    assert "Python 3.11 or newer is missing" in errors
+
+
+def test_a_newer_python_beside_an_old_one(folder):
+    path = tools(folder.parent / "bin", python="python3.12")
+    stub(folder.parent / "bin", "python3", "exit 1")
+    status, output, errors = run(folder, "--help", PATH=path)
+    assert (status, errors) == (0, "")
+    assert output.startswith("played by")
+
+
+def test_missing_venv(folder):
+    path = tools(folder.parent / "bin", python="other")
+    body = f'case "$*" in *ensurepip*) exit 1 ;; esac\nexec "{sys.executable}" "$@"'
+    stub(Path(path), "python3", body)
+    status, _, errors = run(folder, PATH=path)
+    assert status == 1
+    assert "venv is missing. Debian, Ubuntu: apt install python3-venv" in errors
+    assert not (folder / ".venv").exists()
+
+
+def test_wrong_words_install_nothing(copy):
+    status, _, errors = run(copy, "9")
+    assert status == 2
+    assert "there is no lesson 9" in errors
+    assert not (copy / ".venv").exists()
+
+
+def test_test_sh_hands_its_arguments_to_pytest(ready):
+    sums = (ready / ".venv" / "ready").read_bytes()
+    sums += (ready / "requirements-test.txt").read_bytes()
+    done = subprocess.run(["cksum"], input=sums, capture_output=True, check=True)
+    (ready / ".venv" / "test-ready").write_bytes(done.stdout)
+    status, output, errors = run(ready, "--version", script="test.sh")
+    assert status == 0, errors
+    assert output.startswith("pytest ")
