@@ -50,8 +50,8 @@ curl -s "$URL/items?page=two"
 #=> {"page":1,"tags":[]}
 
 # Send the required argument.
-curl -s "$URL/even?number=42"
-#=> {"even":true,"number":42}
+curl -s "$URL/even?number=8"
+#=> {"even":true,"number":8}
 
 # "three" is not a number. This time the answer says so.
 curl -s -w '%{http_code}\n' "$URL/even?number=three"
