@@ -12,6 +12,7 @@ The file has five parts, and you may stop reading after any of them: 1 the reque
 # dependencies = ["flask>=3.1,<4", "numpy>=2.3,<3", "opencv-python>=5.0,<6"]
 # ///
 
+import collections
 import math
 import multiprocessing
 import os
@@ -563,10 +564,39 @@ class Worker:
         return "bad picture", TOO_SLOW
 
 
-# The workers that have nothing to do. A request takes one out, waits if there is none,
-# and puts it back: who comes first is served first.
-# (concurrent.futures.ProcessPoolExecutor would fail for everybody once a process dies.)
-idle_workers = queue.Queue()
+class IdleWorkers:
+    """The workers that have nothing to do: who comes first is served first.
+
+    queue.Queue would nearly do. But there a request that comes at the right moment is
+    served before those that wait, and some answers take three times as long as most.
+    (concurrent.futures.ProcessPoolExecutor fails for everybody once a process dies.)
+    """
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.workers = collections.deque()
+        # One queue for each request that waits; its worker is put there.
+        self.waiting = collections.deque()
+
+    def get(self):
+        """Take a worker out; wait if there is none."""
+        with self.lock:
+            if self.workers:
+                return self.workers.popleft()
+            my_queue = queue.SimpleQueue()
+            self.waiting.append(my_queue)
+        return my_queue.get()
+
+    def put(self, worker):
+        """Give a worker to the request that has waited longest, or keep it."""
+        with self.lock:
+            if self.waiting:
+                self.waiting.popleft().put(worker)
+            else:
+                self.workers.append(worker)
+
+
+idle_workers = IdleWorkers()
 
 start_lock = threading.Lock()
 workers_are_started = False
