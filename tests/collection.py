@@ -95,9 +95,13 @@ def lesson(name, cwd, env=None):
 
 
 def imported(name):
-    """The lesson's module, imported and not started."""
-    spec = spec_from_file_location(f"lesson_{name}", ROOT / f"{name}.py")
+    """The module of this name, such as 08_inference or models/photographs, not started."""
+    path = ROOT / f"{name}.py"
+    # The worker processes of lesson 8 import it by its name, from its folder.
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    spec = spec_from_file_location(path.stem, path)
     module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # where Flask looks for the lesson's folder
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
