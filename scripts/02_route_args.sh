@@ -14,7 +14,7 @@ case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/folder/a") in
 esac
 set -v
 
-# <username> takes any text. The view gets it as a string.
+# <username> takes any text without "/". The view gets it as a string.
 curl -s -w '\n' "$URL/test/foo"
 #=> test: foo (a string)
 
