@@ -70,8 +70,8 @@ def show_open():
     return f"open since {START_TIME}\n"
 
 
-# For later, when you need it: some work must wait for the first request. This hook
-# remembers the host name that the first request used.
+# At a first reading you may skip the rest, down to "if __name__". Some work must wait for
+# the first request. The hook below remembers the host name that this request used.
 # The server runs each request in a thread of its own, so two requests can run a hook at
 # the same time. The lock lets only one of them at a time run the code under "with".
 # Without it two requests could both find that FIRST_HOST is missing.

@@ -12,6 +12,7 @@ The file has five parts, and you may stop reading after any of them: 1 the reque
 # dependencies = ["flask>=3.1,<4", "numpy>=2.3,<3", "opencv-python>=5.0,<6"]
 # ///
 
+# Most of these are for parts 3 and 4: you can skip them now.
 import collections
 import math
 import multiprocessing
@@ -35,7 +36,8 @@ from flask import (
 )
 from werkzeug.exceptions import HTTPException
 
-# The notes leave out this line and the imports of json, cv2 and np (notes: mistake 30).
+# The notes leave out this line and the imports of cv2, np and json (notes: mistake 30).
+# json is not needed here: jsonify does its work.
 app = Flask(__name__)
 
 # Send Korean letters as they are, and the keys in the order in which they are written.
@@ -58,7 +60,7 @@ def exam():
 @app.route("/inference", methods=["POST", "PUT"])
 def api_inference():
     # What does the client ask for? A wrong value is a 400 that says what is allowed.
-    # A message holds at most 40 characters of the value. "!r" writes a newline as \n.
+    # These messages hold at most 40 characters of it. "!r" writes a newline as \n.
     model_type = request.form.get("model_type", "")
     if model_type not in MODELS:
         abort(400, f"model_type: {model_type[:40]!r} is not one of {', '.join(MODELS)}")
@@ -80,6 +82,7 @@ def api_inference():
         answer = ask_worker(file, model_type, draw == "1")
         if draw == "1":
             return app.response_class(answer, status=200, mimetype="image/jpeg")
+        # "|" joins two dicts.
         results.append({"filename": file.filename} | answer)
     return jsonify(model_type=model_type, results=results)
 
@@ -124,6 +127,7 @@ class BadPicture(Exception):
 #   many pixels. They raise BadPicture.
 # - Part 4: the picture takes too long or too much memory, or stops its process.
 # ask_worker() makes a 400 of the last two. json_error() in part 3 makes all of it JSON.
+# A mistake in this file, or in your model, is no refusal: the client gets a 500.
 
 
 # --- 2. THE MODELS: from a picture to a list of detections ----------------------------
@@ -250,7 +254,8 @@ def find_strawberries(img):
 # Add your own model here, and its function above. After a restart the page, the errors
 # and ?draw=1 know it. If it raises an exception, the client gets a 500, and the traceback
 # is in the server's terminal. Reading a picture and looking at it may take MAX_SECONDS
-# and MAX_MEMORY: see part 4.
+# and MAX_MEMORY. If your model needs more, the client gets a 400 that blames the picture:
+# raise these two numbers in part 4.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -470,7 +475,7 @@ MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
 # The memory that a picture may take, in bytes, above what the worker has at its start:
-# enough for 25 megapixels, except in a WebP with transparent parts (21).
+# enough for 25 megapixels. For a WebP with transparent parts it is enough for about 21.
 # Only Linux keeps this limit: macOS ignores it, and Windows has none.
 MAX_MEMORY = 280_000_000
 TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
@@ -484,7 +489,7 @@ WORKER_ENVIRONMENT = {
     # OpenCV reads it while it is imported.
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
     # Linux's malloc reads these. Without them it gives the memory of each picture back
-    # to the system, and asks for it again for the next: a tenth of the time.
+    # to the system, and asks for it again for the next. That costs a tenth of the time.
     "MALLOC_TRIM_THRESHOLD_": "64000000",
     "MALLOC_MMAP_THRESHOLD_": "32000000",
 }

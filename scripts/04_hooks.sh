@@ -14,8 +14,8 @@ case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/hosts") in
 esac
 set -v
 
-# -i prints the headers of the answer, too. X-Steps lists the functions that called
-# add_step(), in order. The same steps are in the server's terminal.
+# -i prints the headers of the answer, too. X-Steps lists the steps in order; "view" is
+# show_open(). The same steps are in the server's terminal.
 curl -s -i "$URL/open"
 #=> HTTP/1.1 200 OK
 #=> ...

@@ -28,8 +28,8 @@ ls exam_log.log exam_log.log.1
 #=> exam_log.log
 #=> exam_log.log.1
 
-# find lists the log files that are larger than 2000 bytes, and grep counts them: there
-# are none.
+# "-size +2000c" means larger than 2000 bytes. find lists such log files, and "grep -c ."
+# counts the lines: there are none. You need not learn this command.
 find . -maxdepth 1 -name 'exam_log.log*' -size +2000c | grep -c .
 #=> 0
 
