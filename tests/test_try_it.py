@@ -6,7 +6,7 @@ import sys
 
 import play
 import pytest
-from collection import ENVIRONMENT, LESSONS, NAMES, ROOT, port_of, script_of, serve
+from collection import LESSONS, NAMES, ROOT, make_calls, port_of, serve
 
 every_lesson = pytest.mark.parametrize("file", LESSONS, ids=NAMES)
 
@@ -26,9 +26,7 @@ def wrong_answers(name, code, calls, folder):
     (folder / f"{name}.py").write_text(code, encoding="utf-8")
     wrong = []
     with serve([sys.executable, f"{name}.py"], port_of(name), folder) as server:
-        caller = play.Caller(script_of(name), server.url, ENVIRONMENT, cwd=folder)
-        for call in calls:
-            answer = caller.run(caller.filled(call.command), 60)
+        for call, answer in make_calls(name, server, folder, calls):
             if not play.holds(call.promise, answer):
                 wrong.append(f"{call}: {call.command}\n  got: {answer!r}")
     return wrong
