@@ -38,13 +38,11 @@ def test_the_file_reads_from_top_to_bottom(name):
     assert re.match(head, source)
     assert source.index("# Try it: ") > source.index('if __name__ == "__main__":')
     # It answers this computer only, on its own port, without debug.
-    (run,) = (
-        node
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "app.run"
-    )
-    settings = {keyword.arg: keyword.value.value for keyword in run.keywords}
-    assert settings == {"host": "127.0.0.1", "port": port_of(name), "debug": False}
+    main = ast.parse(source).body[-1]
+    run = f"app.run(host='127.0.0.1', port={port_of(name)}, debug=False)"
+    assert ast.unparse(main.body[-1]) == run
+    # With more than this "flask run" could give other answers: see the test of it.
+    assert len(main.body) == 1 or name == "08_inference"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,7 +85,7 @@ def test_importing_starts_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["03_errorhandler", "08_inference"])
 def test_flask_run_gives_the_same_answers(name, tmp_path):
     """`flask --app NN_name run` keeps every promise that `python NN_name.py` keeps."""
     port = port_of(name)

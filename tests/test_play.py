@@ -187,7 +187,7 @@ def test_a_lesson_that_holds(copy):
     assert_nothing_left(copy)
 
 
-# Of the calls, the first that fails, and how many fail.
+# The last two: the number of the call that fails first, from 0, and how many fail.
 @pytest.mark.parametrize(
     "file, old, new, first, failing",
     [

@@ -41,28 +41,28 @@ def played(request, tmp_path_factory):
     source = str(ROOT / f"{name}.py")
     command = [sys.executable, "-m", "coverage", "run", f"--include={source}"]
     command += [f"--rcfile={ROOT / 'pyproject.toml'}", source]
-    answers = []
     with serve(command, port_of(name), folder) as server:
         checks = {other: check_alone(other, server.url) for other in NAMES}
         start = len(server.log)
-        before = len(server.requests())
-        for call, answer in make_calls(name, server, folder):
-            requests = server.requests()
-            answers.append((call, answer, requests[before:]))
-            before = len(requests)
+        answers = list(make_calls(name, server, folder))
+        requests = server.requests()
         log = server.log[start:]
     data = CoverageData(str(folder / ".coverage"))
     data.read()
-    lines = set(data.lines(source) or [])
     return SimpleNamespace(
-        name=name, answers=answers, checks=checks, log=log, lines=lines
+        name=name,
+        answers=answers,
+        checks=checks,
+        requests=requests,
+        log=log,
+        lines=set(data.lines(source) or []),
     )
 
 
 def test_every_call_answers_as_promised(played):
     wrong = [
         f"{call}\n  command: {call.command}\n  want: {call.promise}\n  got: {answer!r}"
-        for call, answer, _ in played.answers
+        for call, answer in played.answers
         if not play.holds(call.promise, answer)
     ]
     assert not wrong, "\n".join([*wrong, played.log[-2000:]])
@@ -89,10 +89,9 @@ def test_every_method_of_every_route_is_called(played):
     app = imported(played.name).app
     urls = app.url_map.bind("127.0.0.1")
     reached = set()
-    for _, _, requests in played.answers:
-        for method, path, status in requests:
-            if status not in (404, 405):
-                reached.add((urls.match(urlsplit(path).path, method)[0], method))
+    for method, path, status in played.requests:
+        if status not in (404, 405):
+            reached.add((urls.match(urlsplit(path).path, method)[0], method))
     for rule in app.url_map.iter_rules():
         if rule.endpoint != "static":
             for method in rule.methods - {"HEAD", "OPTIONS"}:
@@ -163,14 +162,14 @@ TERMINAL = {
 def test_only_the_servers_terminal_shows_it(played):
     line = TERMINAL[played.name]
     assert line in played.log
-    assert all(line not in answer for _, answer, _ in played.answers)
+    assert all(line not in answer for _, answer in played.answers)
 
 
 @pytest.mark.parametrize("played", ["04_hooks"], indirect=True)
 def test_lesson_4_prints_each_step_at_once(played):
     """What the client sees in X-Steps is in the server's log, too, in this order."""
     seen = []
-    for _, answer, _ in played.answers:
+    for _, answer in played.answers:
         for steps in re.findall("X-Steps: (.+)", answer):
             seen += steps.split(", ")
     steps = re.findall("^(?:before_request|view|after_request)$", played.log, re.M)
