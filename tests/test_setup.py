@@ -143,6 +143,7 @@ def test_from_nothing_to_opencv_without_its_libraries(folder, tmp_path):
         ("", {"python3": NO_VENV}, "could not make .venv, see above"),
         ("", {"python3": FAKE_VENV}, "could not install the packages, see above. No n"),
     ],
+    ids=["curl", "python", "new python", "ensurepip", "venv", "network"],
 )
 def test_what_is_missing_is_named(without, programs, message, folder, tmp_path):
     path = machine(tmp_path, without, **programs)

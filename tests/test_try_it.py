@@ -70,6 +70,10 @@ def test_player_knows_the_edit(file):
     assert not try_it.is_made()
 
 
+def test_lines_around_the_new_ones_are_not_the_old_ones():
+    assert play.TryIt("a\nnew\nb\n", ["a", "b"], ["new"], []).is_made()
+
+
 def test_a_block_without_its_form_is_named(tmp_path):
     text = LESSONS[0].read_text(encoding="utf-8")
     file = tmp_path / LESSONS[0].name
