@@ -12,7 +12,7 @@ from collection import ROOT
 
 @pytest.fixture
 def posix():
-    """For tests with signals, links, sh scripts as programs or names with quotes."""
+    """For tests with signals, or with quotes in the name of a file."""
     if os.name == "nt":
         pytest.skip("Windows has no signals and no such names: wsl sh scripts/test.sh")
 

@@ -14,7 +14,11 @@ import zipfile
 import pytest
 from collection import ENVIRONMENT
 
-pytestmark = pytest.mark.usefixtures("posix")
+# Told once for the whole file.
+if os.name == "nt":
+    pytest.skip(
+        "no links, no sh programs: wsl sh scripts/test.sh", allow_module_level=True
+    )
 
 NO_LIBRARY = "libxcb.so.1: cannot open shared object file: No such file or directory"
 # In place of the player: says which lessons are asked for, and that it was called.
