@@ -10,8 +10,9 @@ A script is scripts/NN_name.sh. The lines "#=> " under a call are the promise: w
 call prints. "#=> ..." stands for any number of lines, "..." inside a line for anything.
 """
 
-# This is own code because prysk wants a file format of its own and cannot span lines,
-# byexample needs a converter as long as this parser, and clitest knows no "...".
+# Other programs compare answers, too: prysk, byexample, clitest. Here they do not help:
+# prysk and byexample read scripts of another form, nothing in prysk stands for several
+# lines, and clitest has no "...".
 
 import argparse
 import os
@@ -123,9 +124,11 @@ class TryIt:
         places = places_of(self.new, lines)
         if not places:
             return False
-        # The new lines may repeat the old ones, so they do not count here.
+        # The new lines may repeat the old ones, so the old ones are looked for in the rest.
+        # The empty line keeps the lines before and after from being read as neighbours.
         end = places[0] + len(self.new)
-        return not places_of(self.old, lines[: places[0]] + [""] + lines[end:])
+        rest = lines[: places[0]] + [""] + lines[end:]
+        return not places_of(self.old, rest)
 
 
 def places_of(wanted, lines):
@@ -148,7 +151,7 @@ def read_try_it(lesson):
     indent = "#     "
     # Lines of code and lines of prose in turn: old, "with", new, how, calls, why.
     groups = groupby(block.splitlines(), lambda line: line.startswith(indent))
-    parts = [[line.removeprefix(indent) for line in lines] for _, lines in groups]
+    parts = [[line.removeprefix(indent) for line in group] for _, group in groups]
     if len(parts) < 5 or parts[1] != ["# with"]:
         raise ScriptError(f"{relative(lesson)}: the Try it is not in its form")
     old, _, new, how, *rest = parts
@@ -168,8 +171,8 @@ starting = False
 received = None
 
 
-def start(command, **options):
-    """Start a process in a group of its own, and remember it until stop()."""
+def start_process(command, **options):
+    """Start a process in a group of its own, and remember it until stop_process()."""
     global starting
     # A signal that comes while the process starts would lose it, so it waits.
     starting = True
@@ -185,7 +188,7 @@ def start(command, **options):
     return process
 
 
-def stop(process):
+def stop_process(process):
     """End a process and whatever it started."""
     if os.name == "posix":
         end_group(process, signal.SIGTERM)
@@ -278,7 +281,7 @@ class Server:
                 f"Is it the lesson, started by you? Then add  --url {url}"
             )
         with self.log.open("ab") as log:
-            self.process = start(
+            self.process = start_process(
                 [sys.executable, self.name],
                 cwd=ROOT,
                 # What the lesson prints is seen at once.
@@ -317,7 +320,7 @@ class Server:
 
     def stop(self):
         if self.process in running:
-            stop(self.process)
+            stop_process(self.process)
 
 
 # What every server prints: the lines at its start, and one line for each request.
@@ -377,7 +380,7 @@ class Caller:
 
     def sh(self, code, limit=None):
         """Run this code with the script's arguments; return (status, output)."""
-        process = start(
+        process = start_process(
             ["sh", "-c", code, self.script, self.url, self.photo],
             cwd=self.cwd,
             env=self.env,
@@ -387,7 +390,7 @@ class Caller:
         try:
             output, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
-            stop(process)
+            stop_process(process)
             raise
         running.remove(process)
         return process.returncode, output.decode(errors="replace").replace("\r\n", "\n")
@@ -401,26 +404,31 @@ class Caller:
         if status != 0:
             raise NotPlayed(output.strip())
 
-    def filled(self, command):
-        """Return the command with the values of "$URL" and the script's other names."""
+    def values(self):
+        """Ask the shell for the value of "$URL", "$0" and the script's other names."""
         names = ["0", *re.findall("^([A-Z]+)=", self.settings, re.MULTILINE)]
         references = " ".join(f'"${name}"' for name in names)
         _, output = self.sh(f"{self.settings}\nprintf '%s\\0' {references}")
-        values = dict(zip(names, output.split("\0")))
+        return dict(zip(names, output.split("\0")))
 
-        def fill(match):
+    def filled(self, command):
+        """Return the command with the values in the place of the names."""
+        values = self.values()
+
+        def value_of(match):
             if match[1] not in values:
                 return match[0]
-            # The shell gives these a meaning between double quotes.
+            # Between double quotes the shell gives these characters a meaning.
             return re.sub(r'(["\\$`])', r"\\\1", values[match[1]])
 
-        def fill_word(match):
+        def fill(match):
             # Between single quotes "$" has no meaning.
             if match[0].startswith("'"):
                 return match[0]
-            return re.sub(r"\$(\w+)", fill, match[0])
+            return re.sub(r"\$(\w+)", value_of, match[0])
 
-        return re.sub(r"""'[^']*'|"(?:\\.|[^"\\])*"|\$\w+""", fill_word, command)
+        # A text in single quotes, a text in double quotes, or a name outside of quotes.
+        return re.sub(r"""'[^']*'|"(?:\\.|[^"\\])*"|\$\w+""", fill, command)
 
     def run(self, command, limit=None):
         """Return what a command prints. TimeoutExpired if it takes too long."""
@@ -539,7 +547,10 @@ def play_calls(calls, caller, server, result, options):
 
 
 def play_call(call, caller, server, options):
-    """Make a call and show it. Return False if its answer is not as promised."""
+    """Make a call and show it. Return False if its answer is not as promised.
+
+    With options.quiet show only what fails or what the server prints.
+    """
     # The Try it names the usual URL, the lesson may have another one.
     command = call.command.replace(caller.default_url, caller.url)
     command = caller.filled(command)
@@ -724,6 +735,7 @@ def read_arguments(words):
     options.quiet = False
     if options.watch:
         words = words[1:]
+    # No word: all lessons. An unknown word: [None].
     options.chosen = [lesson_named(word) for word in words[:1]] or LESSONS
     options.photo = ""
     if options.chosen == [None]:
@@ -762,13 +774,15 @@ def main():
             options.env = environment(options.folder)
             try:
                 if options.watch:
+                    # watch() never returns: Ctrl+C raises SystemExit in it.
                     watch(options.chosen[0], options)
                 status = play_all(options.chosen, options)
             finally:
                 for process in list(running):
-                    stop(process)
+                    stop_process(process)
     except BrokenPipeError:
-        # Nobody reads the output any more (| head -3), not even Python's last words.
+        # Nobody reads the output any more (| head -3), not even what Python prints at its
+        # end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
 

@@ -24,7 +24,6 @@ ENVIRONMENT = play.environment(Path(HTTPIE_SETTINGS.name))
 
 
 def script_of(name):
-    """The path of a lesson's script."""
     return ROOT / "scripts" / f"{name}.sh"
 
 
@@ -92,6 +91,13 @@ def serve(command, port, cwd, env=None):
 def lesson(name, cwd, env=None):
     """Lesson `name` started as a reader does, `python NN_name.py`."""
     return serve([sys.executable, str(ROOT / f"{name}.py")], port_of(name), cwd, env)
+
+
+def make_calls(name, server, folder, calls=None):
+    """Make the calls of a lesson's script, or these; yield each call with its answer."""
+    caller = play.Caller(script_of(name), server.url, ENVIRONMENT, cwd=folder)
+    for call in calls or caller.calls:
+        yield call, caller.run(caller.filled(call.command), 60)
 
 
 def imported(name):

@@ -1,5 +1,6 @@
 """Fixtures: the collection copied into a folder of its own, and set up there."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,13 @@ from pathlib import Path
 
 import pytest
 from collection import ROOT
+
+
+@pytest.fixture
+def posix():
+    """For tests with signals, or with quotes in the name of a file."""
+    if os.name == "nt":
+        pytest.skip("Windows has no signals and no such names: wsl sh scripts/test.sh")
 
 
 @pytest.fixture

@@ -12,22 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import play
 import pytest
 import requests
-from collection import (
-    ENVIRONMENT,
-    NAMES,
-    ROOT,
-    answers,
-    imported,
-    lesson,
-    port_of,
-    script_of,
-    serve,
-)
+from collection import NAMES, ROOT, imported, lesson, make_calls, port_of, serve
 
 # Packages that an import statement names differently, or that come with another.
 PACKAGES = {"cv2": "opencv-python", "werkzeug": "flask", "markupsafe": "flask"}
-EXPECTED = """01_hello 02_route_args 03_errorhandler 04_hooks 05_logger 06_jsonify
-07_request_args 08_inference""".split()
 
 
 def text_of(name):
@@ -41,15 +29,6 @@ def requirements(file):
     return {re.match("[a-z-]+", line)[0]: line for line in lines}
 
 
-def test_the_collection_is_complete():
-    assert EXPECTED == NAMES
-    assert [path.stem for path in sorted(ROOT.glob("*.py"))] == NAMES
-    scripts = {path.name for path in (ROOT / "scripts").glob("*.sh")}
-    assert scripts == {f"{name}.sh" for name in NAMES} | {"run.sh", "test.sh"}
-    packages = set(requirements("requirements.txt"))
-    assert packages == {"flask", "numpy", "opencv-python", "httpie"}
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_the_file_reads_from_top_to_bottom(name):
     source = text_of(name)
@@ -59,13 +38,11 @@ def test_the_file_reads_from_top_to_bottom(name):
     assert re.match(head, source)
     assert source.index("# Try it: ") > source.index('if __name__ == "__main__":')
     # It answers this computer only, on its own port, without debug.
-    (run,) = (
-        node
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "app.run"
-    )
-    settings = {keyword.arg: keyword.value.value for keyword in run.keywords}
-    assert settings == {"host": "127.0.0.1", "port": port_of(name), "debug": False}
+    main = ast.parse(source).body[-1]
+    run = f"app.run(host='127.0.0.1', port={port_of(name)}, debug=False)"
+    assert ast.unparse(main.body[-1]) == run
+    # With more than this "flask run" could give other answers: see the test of it.
+    assert len(main.body) == 1 or name == "08_inference"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -94,11 +71,10 @@ def test_every_requirement_has_bounds(file):
         assert int(high) == int(low.split(".")[0]) + 1
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_importing_starts_nothing(name, tmp_path):
-    """An import returns at once, prints nothing and opens no port."""
+def test_importing_starts_nothing(tmp_path):
+    """An import returns at once, prints nothing and writes nothing."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", f"__import__('{name}')"],
+        [sys.executable, "-W", "error", "-c", f"for name in {NAMES}: __import__(name)"],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -107,18 +83,15 @@ def test_importing_starts_nothing(name, tmp_path):
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
-    assert not answers(port_of(name))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["03_errorhandler", "08_inference"])
 def test_flask_run_gives_the_same_answers(name, tmp_path):
     """`flask --app NN_name run` keeps every promise that `python NN_name.py` keeps."""
     port = port_of(name)
     command = [sys.executable, "-m", "flask", "--app", str(ROOT / name), "run"]
     with serve([*command, "--port", str(port)], port, tmp_path) as server:
-        caller = play.Caller(script_of(name), server.url, ENVIRONMENT, cwd=tmp_path)
-        for call in caller.calls:
-            answer = caller.run(caller.filled(call.command), 60)
+        for call, answer in make_calls(name, server, tmp_path):
             assert play.holds(call.promise, answer), f"{call}\n{answer}"
 
 

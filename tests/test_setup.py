@@ -6,19 +6,19 @@ No network is needed: the packages are small wheels made here.
 import os
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
 import zipfile
-from pathlib import Path
 
 import pytest
 from collection import ENVIRONMENT
 
-pytestmark = pytest.mark.skipif(
-    os.name == "nt", reason="links and sh stubs: run it in WSL"
-)
+# Told once for the whole file.
+if os.name == "nt":
+    pytest.skip(
+        "no links, no sh programs: wsl sh scripts/test.sh", allow_module_level=True
+    )
 
 NO_LIBRARY = "libxcb.so.1: cannot open shared object file: No such file or directory"
 # In place of the player: says which lessons are asked for, and that it was called.
@@ -28,12 +28,41 @@ if "--lessons" in sys.argv:
 else:
     print("played by", sys.executable)
 """
+# Programs in sh: the Python that runs the tests, and the same with a part missing.
+PYTHON = f'exec "{sys.executable}" "$@"'
+NO_ENSUREPIP = f'case "$*" in *ensurepip*) exit 1 ;; esac\n{PYTHON}'
+NO_VENV = f'case "$*" in *"-m venv"*) exit 1 ;; esac\n{PYTHON}'
+# A Python that makes a .venv whose python is the program $PYTHON_INSIDE.
+FAKE_VENV = f"""case "$*" in
+*"-m venv"*) mkdir -p "$3/bin" && ln -s "$PYTHON_INSIDE" "$3/bin/python" ;;
+*) {PYTHON} ;;
+esac"""
 
 
 @pytest.fixture
 def folder(copy):
     (copy / "scripts" / "play.py").write_text(PLAYER)
     return copy
+
+
+def program(file, code):
+    """An executable sh script."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{code}\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+def machine(folder, without="", **programs):
+    """A PATH with what a small machine has, and these programs."""
+    names = "cat cksum curl dirname grep ln ls mkdir rm sed sh sleep tail".split()
+    (folder / "bin").mkdir()
+    for name in names:
+        if name != without:
+            (folder / "bin" / name).symlink_to(shutil.which(name))
+    for name, code in programs.items():
+        program(folder / "bin" / name, code)
+    return str(folder / "bin")
 
 
 def start(folder, *arguments, script="run.sh", **env):
@@ -56,13 +85,12 @@ def run(folder, *arguments, script="run.sh", **env):
     return process.returncode, output, errors
 
 
-def wheel(folder, package, version, code=""):
+def wheel(folder, package, version, module, code=""):
     """A package of one module, as pip installs it."""
-    module = {"opencv_python": "cv2", "opencv_python_headless": "cv2"}
     info = f"{package}-{version}.dist-info"
     name = package.replace("_", "-")
     files = {
-        f"{module.get(package, package)}.py": code,
+        f"{module}.py": code,
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/RECORD": "",
@@ -72,36 +100,12 @@ def wheel(folder, package, version, code=""):
             file.writestr(path, text)
 
 
-def stub(folder, name, body):
-    """An executable sh script."""
-    file = folder / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"#!/bin/sh\n{body}\n")
-    file.chmod(file.stat().st_mode | stat.S_IEXEC)
-    return file
-
-
-def tools(folder, without=(), python="python3"):
-    """A PATH with what a small machine has, less some of it."""
-    folder.mkdir()
-    names = "sh cat cksum dirname grep ln ls mkdir rm sed sleep tail curl".split()
-    for name in set(names) - set(without):
-        (folder / name).symlink_to(shutil.which(name))
-    (folder / python).symlink_to(sys.executable)
-    return str(folder)
-
-
-def test_from_no_network_to_opencv_without_its_libraries(folder, tmp_path):
+def test_from_nothing_to_opencv_without_its_libraries(folder, tmp_path):
     """One learner's way: each step needs what is new, and nothing twice."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    status, output, errors = run(folder, "1", PIP_FIND_LINKS=str(wheels))
-    assert (status, "played" in output) == (1, False)
-    assert "could not install the packages, see above. No network?" in errors
-    assert not (folder / ".venv").exists()
-
-    wheel(wheels, "flask", "3.1.3")
-    wheel(wheels, "httpie", "3.2.4")
+    wheel(wheels, "flask", "3.1.3", "flask")
+    wheel(wheels, "httpie", "3.2.4", "httpie")
     status, output, errors = run(folder, "1", PIP_FIND_LINKS=str(wheels))
     assert status == 0, errors
     # pip says what it does meanwhile.
@@ -121,9 +125,9 @@ def test_from_no_network_to_opencv_without_its_libraries(folder, tmp_path):
     assert run(folder, "1", PIP_FIND_LINKS="") == again
 
     # A bare Debian: opencv-python is there and finds no libxcb.
-    wheel(wheels, "numpy", "2.3.0")
-    wheel(wheels, "opencv_python", "5.0.0", f"raise ImportError({NO_LIBRARY!r})")
-    wheel(wheels, "opencv_python_headless", "5.0.0")
+    wheel(wheels, "numpy", "2.3.0", "numpy")
+    wheel(wheels, "opencv_python", "5.0.0", "cv2", f"raise ImportError({NO_LIBRARY!r})")
+    wheel(wheels, "opencv_python_headless", "5.0.0", "cv2")
     status, output, errors = run(folder, "8", PIP_FIND_LINKS=str(wheels))
     assert status == 0, errors
     assert f"a library that is missing here (ImportError: {NO_LIBRARY})." in output
@@ -133,27 +137,57 @@ def test_from_no_network_to_opencv_without_its_libraries(folder, tmp_path):
     assert run(folder, "setup", PIP_FIND_LINKS="") == (0, "", "")
 
 
-def test_a_folder_that_moved_is_set_up_anew(folder):
+@pytest.mark.parametrize(
+    "without, programs, message",
+    [
+        ("curl", {"python3": PYTHON}, "curl is missing. Debian, Ubuntu: apt install"),
+        ("", {}, "Python 3.11 or newer is missing"),
+        ("", {"python3": "exit 1"}, "Python 3.11 or newer is missing"),
+        ("", {"python3": NO_ENSUREPIP}, "venv is missing. Debian, Ubuntu: apt install"),
+        ("", {"python3": NO_VENV}, "could not make .venv, see above"),
+        ("", {"python3": FAKE_VENV}, "could not install the packages, see above. No n"),
+    ],
+    ids=["curl", "python", "new python", "ensurepip", "venv", "network"],
+)
+def test_what_is_missing_is_named(without, programs, message, folder, tmp_path):
+    path = machine(tmp_path, without, **programs)
+    inside = program(tmp_path / "inside", "exit 1")
+    status, output, errors = run(folder, PATH=path, PYTHON_INSIDE=inside)
+    assert (status, "played" in output) == (1, False)
+    assert errors.startswith(f"run.sh: {message}")
+    assert not (folder / ".venv").exists()
+
+
+def test_a_newer_python_beside_an_old_one(folder, tmp_path):
+    path = machine(tmp_path, **{"python3": "exit 1", "python3.12": PYTHON})
+    status, output, errors = run(folder, "--help", PATH=path)
+    assert (status, errors) == (0, "")
+    assert output.startswith("played by")
+
+
+def test_a_folder_that_moved_is_set_up_anew(folder, tmp_path):
     (folder / ".venv").mkdir()
     for name in ("made-by-run.sh", "ready", "left-over"):
         (folder / ".venv" / name).write_text("/elsewhere 1 2")
-    body = f'case "$*" in *"-m venv"*) exit 1 ;; esac\nexec "{sys.executable}" "$@"'
-    stub(folder.parent / "bin", "python3", body)
-    path = f"{folder.parent / 'bin'}{os.pathsep}{ENVIRONMENT['PATH']}"
-    status, _, errors = run(folder, "1", PATH=path)
-    assert (status, errors) == (1, "run.sh: could not make .venv, see above.\n")
-    assert not (folder / ".venv").exists()
+    inside = program(tmp_path / "inside", "exit 0")
+    path = machine(tmp_path, python3=FAKE_VENV)
+    assert run(folder, "1", PATH=path, PYTHON_INSIDE=inside)[0] == 0
+    assert str(folder) in (folder / ".venv" / "ready").read_text()
+    assert not (folder / ".venv" / "left-over").exists()
 
 
 def test_a_venv_of_the_readers_own_is_kept(folder):
     """Made by hand, as the README shows: the set-up adds packages, nothing else."""
-    python = stub(folder / ".venv" / "bin", "python", 'echo "$@" >>"$LOG"')
-    status, _, errors = run(folder, "setup", LOG=str(folder / "log"))
+    log = folder / "log"
+    python = folder / ".venv" / "bin" / "python"
+    program(python, 'echo "$@" >>"$LOG"')
+    status, _, errors = run(folder, "setup", LOG=str(log))
     assert status == 0, errors
-    small, opencv, *_ = (folder / "log").read_text().splitlines()
+    small, opencv, *_ = log.read_text().splitlines()
     assert small.endswith(" flask>=3.1,<4 httpie>=3.2,<4")
     assert opencv.endswith(" numpy>=2.3,<3 opencv-python>=5.0,<6")
-    python.write_text("#!/bin/sh\nexit 1\n")
+    # A change of the requirements, and no network.
+    program(python, "exit 1")
     with (folder / "requirements.txt").open("a") as file:
         file.write("# a change\n")
     assert run(folder, "setup")[0] == 1
@@ -161,22 +195,16 @@ def test_a_venv_of_the_readers_own_is_kept(folder):
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP", "SIGTERM", "SIGQUIT"])
-@pytest.mark.parametrize("lesson", ["1", "8"])
-def test_interrupted_it_leaves_nothing_half_made(name, lesson, folder):
+@pytest.mark.parametrize("lesson, package", [("1", "flask>"), ("8", "numpy>")])
+def test_interrupted_it_leaves_nothing_half_made(
+    name, lesson, package, folder, tmp_path
+):
     """Ctrl+C while pip downloads the small packages, or OpenCV."""
-    wanted = "numpy>" if lesson == "8" else "flask>"
-    body = f"""case "$*" in
-*-m*pip*"{wanted}"*) touch "$LOG"; exec sleep 60 ;;
-esac"""
-    inside = stub(folder.parent, "python-inside", body)
-    body = f"""case "$*" in
-*"-m venv"*) mkdir -p "$3/bin" && ln -s "{inside}" "$3/bin/python" ;;
-*) exec "{sys.executable}" "$@" ;;
-esac"""
-    stub(folder.parent / "bin", "python3", body)
-    log = folder.parent / "log"
-    path = f"{folder.parent / 'bin'}{os.pathsep}{ENVIRONMENT['PATH']}"
-    process = start(folder, lesson, PATH=path, LOG=str(log))
+    log = tmp_path / "log"
+    install = f"""*-m*pip*"{package}"*) : >"{log}"; exec sleep 60 ;;"""
+    inside = program(tmp_path / "inside", f'case "$*" in\n{install}\nesac')
+    path = machine(tmp_path, python3=FAKE_VENV)
+    process = start(folder, lesson, PATH=path, PYTHON_INSIDE=inside)
     deadline = time.monotonic() + 30
     while not log.exists():
         assert time.monotonic() < deadline
@@ -186,38 +214,6 @@ esac"""
     os.killpg(process.pid, number)
     process.communicate(timeout=30)
     assert process.returncode == 128 + number
-    assert not (folder / ".venv").exists()
-
-
-def test_missing_curl(folder):
-    status, _, errors = run(folder, PATH=tools(folder.parent / "bin", ["curl"]))
-    assert status == 1
-    assert "curl is missing. Debian, Ubuntu: apt install curl" in errors
-    assert not (folder / ".venv").exists()
-
-
-def test_missing_python(folder):
-    path = tools(folder.parent / "bin", python="python2")
-    status, _, errors = run(folder, PATH=path)
-    assert status == 1
-    assert "Python 3.11 or newer is missing" in errors
-
-
-def test_a_newer_python_beside_an_old_one(folder):
-    path = tools(folder.parent / "bin", python="python3.12")
-    stub(folder.parent / "bin", "python3", "exit 1")
-    status, output, errors = run(folder, "--help", PATH=path)
-    assert (status, errors) == (0, "")
-    assert output.startswith("played by")
-
-
-def test_missing_venv(folder):
-    path = tools(folder.parent / "bin", python="other")
-    body = f'case "$*" in *ensurepip*) exit 1 ;; esac\nexec "{sys.executable}" "$@"'
-    stub(Path(path), "python3", body)
-    status, _, errors = run(folder, PATH=path)
-    assert status == 1
-    assert "venv is missing. Debian, Ubuntu: apt install python3-venv" in errors
     assert not (folder / ".venv").exists()
 
 

@@ -6,7 +6,7 @@ import sys
 
 import play
 import pytest
-from collection import ENVIRONMENT, LESSONS, NAMES, ROOT, port_of, script_of, serve
+from collection import LESSONS, NAMES, ROOT, make_calls, port_of, serve
 
 every_lesson = pytest.mark.parametrize("file", LESSONS, ids=NAMES)
 
@@ -26,9 +26,7 @@ def wrong_answers(name, code, calls, folder):
     (folder / f"{name}.py").write_text(code, encoding="utf-8")
     wrong = []
     with serve([sys.executable, f"{name}.py"], port_of(name), folder) as server:
-        caller = play.Caller(script_of(name), server.url, ENVIRONMENT, cwd=folder)
-        for call in calls:
-            answer = caller.run(caller.filled(call.command), 60)
+        for call, answer in make_calls(name, server, folder, calls):
             if not play.holds(call.promise, answer):
                 wrong.append(f"{call}: {call.command}\n  got: {answer!r}")
     return wrong
@@ -72,14 +70,13 @@ def test_player_knows_the_edit(file):
     assert not try_it.is_made()
 
 
-@pytest.mark.parametrize("old, new", [("# with\n", "# by\n"), ("#     #=>", "#     #")])
-def test_a_block_without_its_form_is_no_try_it(old, new, tmp_path):
+def test_lines_around_the_new_ones_are_not_the_old_ones():
+    assert play.TryIt("a\nnew\nb\n", ["a", "b"], ["new"], []).is_made()
+
+
+def test_a_block_without_its_form_is_named(tmp_path):
     text = LESSONS[0].read_text(encoding="utf-8")
-    assert old in text
     file = tmp_path / LESSONS[0].name
-    file.write_text(text.replace(old, new), encoding="utf-8")
-    if old == "# with\n":
-        with pytest.raises(play.ScriptError, match="01_hello.py: the Try it is not in"):
-            play.read_try_it(file)
-    else:
-        assert play.read_try_it(file).calls == []
+    file.write_text(text.replace("# with\n", "# by\n"), encoding="utf-8")
+    with pytest.raises(play.ScriptError, match="01_hello.py: the Try it is not in"):
+        play.read_try_it(file)
