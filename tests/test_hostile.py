@@ -42,7 +42,7 @@ from uploads import (
 )
 
 MEGABYTE = 1_000_000
-SECONDS = 3 + 1  # the lesson's limit, and one more
+MAX_SECONDS = 3
 
 
 @pytest.fixture(scope="module")
@@ -73,30 +73,10 @@ def jpeg_with_scans(count):
     return head + (b"\xff\xda" + last) * (1 + more) + b"\xff\xd9"
 
 
-def jpeg_that_says(width, height):
-    """A small JPEG whose header gives this size."""
-    data = jpeg(plain(64, 64))
-    size = data.index(b"\xff\xc0") + 5
-    stated = height.to_bytes(2, "big") + width.to_bytes(2, "big")
-    return data[:size] + stated + data[size + 4 :]
-
-
-def empty_segments(count):
-    """A JPEG with so many empty APP1 segments, each kept in memory."""
-    data = jpeg(plain(64, 64))
-    return data[:2] + jpeg_segment(0xE1, b"") * count + data[2:]
-
-
 def png_with(*chunks):
     """A PNG of 9 x 9 black pixels with these chunks before them."""
     rows = png_chunk(b"IDAT", zlib.compress(bytes(9 * (1 + 3 * 9))))
     return png_head(9, 9) + b"".join(chunks) + rows + PNG_END
-
-
-def text_bomb(count):
-    """Chunks of text that unpack to 8 MB each."""
-    packed = zlib.compress(bytes(8 * MEGABYTE), 9)
-    return png_with(*[png_chunk(b"zTXt", b"x\0\0" + packed)] * count)
 
 
 def forged_log():
@@ -104,13 +84,6 @@ def forged_log():
     name = b'\n1.2.3.4 "GET /forged HTTP/1.1" 200 -\n\x1b[31m'
     profile = np.random.default_rng(0).bytes(500)
     return png_with(png_chunk(b"iCCP", name + b"\0\0" + zlib.compress(profile)))
-
-
-def zeros(size):
-    """Nearly `size` bytes that unpack to a thousand times as many zeros."""
-    packer = zlib.compressobj(9, wbits=-15)
-    piece = packer.compress(bytes(50 * MEGABYTE)) + packer.flush(zlib.Z_FULL_FLUSH)
-    return b"\x78\xda" + piece * (size // len(piece))
 
 
 def finder_patterns(count, side):
@@ -123,19 +96,28 @@ def finder_patterns(count, side):
     return png(cv2.resize(sheet, (side, side), interpolation=cv2.INTER_NEAREST))
 
 
+# 4 MB that unpack to 4 GB of zeros.
+PACKER = zlib.compressobj(9, wbits=-15)
+FIFTY_MB = PACKER.compress(bytes(50 * MEGABYTE)) + PACKER.flush(zlib.Z_FULL_FLUSH)
+FOUR_GB = b"\x78\xda" + FIFTY_MB * 80
+PACKED_TEXT = zlib.compress(bytes(8 * MEGABYTE), 9)
+EIGHT_MB_OF_TEXT = png_chunk(b"zTXt", b"x\0\0" + PACKED_TEXT)
+SMALL_JPEG = jpeg(plain(64, 64))
+EMPTY_SEGMENT = jpeg_segment(0xE1, b"")
 PACKED_NOTHING = png_chunk(b"IDAT", zlib.compress(b""))
 REFUSED = {
     "empty": (b"", NO_FORMAT),
-    "text": (b"GET / HTTP/1.1\r\n\r\n" * 100, NO_FORMAT),
     "gif bomb": (b"GIF89a\xff\xff\xff\xff" + bytes(99), NO_FORMAT),
     "bmp": (cv2.imencode(".bmp", plain(9, 9))[1].tobytes(), NO_FORMAT),
-    "tiff": (cv2.imencode(".tiff", plain(9, 9))[1].tobytes(), NO_FORMAT),
     "heic": (b"\0\0\0\x18ftypheic" + bytes(99), NO_FORMAT),
     "jpeg signature": (b"\xff\xd8\xff", DAMAGED),
     "png signature": (b"\x89PNG\r\n\x1a\n", DAMAGED),
     "webp signature": (b"RIFF\0\0\0\0WEBP", DAMAGED),
     "jpeg cut": (BERRIES[:200], DAMAGED),
-    "jpeg 65000x65000": (jpeg_that_says(65000, 65000), TOO_MANY_PIXELS),
+    "jpeg 65000x65000": (
+        b"\xff\xd8" + frame(0xC0, 65000, 65000) + SMALL_JPEG[2:],
+        TOO_MANY_PIXELS,
+    ),
     # 16384 x 16384 pixels.
     "webp bomb": (
         b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f\xff\xff\xff\x0f\0\x07\x10\x11\x11\x88\x88\x08",
@@ -150,21 +132,22 @@ REFUSED = {
         png_head(9, 9) + png_chunk(b"IDAT", b"no zlib") + PNG_END,
         DAMAGED,
     ),
-    "text bomb": (text_bomb(280), TOO_SLOW),
+    "text bomb": (png_with(*[EIGHT_MB_OF_TEXT] * 280), TOO_SLOW),
     "arithmetic, 1000 scans": (arithmetic_jpeg(1000), TOO_SLOW),
 }
 # These may also be answered, if the answer is right.
 BOUNDED = {
     "41 bytes ask for 4 GB": png_head(1, 1)[:33] + b"\xff\xff\xff\xf0IDAT",
     "2 GB of text": png_head(1, 1) + png_chunk(b"tEXt", b"", 0x7FFFFFFF) + PNG_END,
-    "16 GB of pixels": png_head(9, 9) + png_chunk(b"IDAT", zeros(15_500_000)) + PNG_END,
+    "4 GB of pixels": png_head(9, 9) + png_chunk(b"IDAT", FOUR_GB) + PNG_END,
     "without end": CODES[:-12],
     "6000 chunks": png_with(*[png_chunk(b"tRNS", b"")] * 6000),
     "arithmetic": arithmetic_jpeg(1),
     "arithmetic, 50 scans": arithmetic_jpeg(50),
     "lossless, 50 scans": lossless_jpeg(50),
     "progressive, 1006 scans": jpeg_with_scans(1006),
-    "empty segments": empty_segments(3_900_000),
+    # The decoder keeps each of them in memory.
+    "empty segments": SMALL_JPEG[:2] + EMPTY_SEGMENT * 3_900_000 + SMALL_JPEG[2:],
     "forged log": forged_log(),
     "finder patterns": finder_patterns(24, 800),
     "many finder patterns": finder_patterns(100, 2700),
@@ -176,7 +159,7 @@ SLOW = [
     "arithmetic, 1000 scans",
     "text bomb",
     "empty segments",
-    "16 GB of pixels",
+    "4 GB of pixels",
     "arithmetic, 50 scans",
     "lossless, 50 scans",
     "progressive, 1006 scans",
@@ -196,17 +179,14 @@ def check_answered(response):
 # --- One at a time
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_refused_with_a_reason(server, name):
-    data, reason = REFUSED[name]
-    check_refused(upload(server, ("x", data)), 400, f"img_file: 'x' {reason}")
-
-
-@pytest.mark.parametrize("name", BOUNDED)
+@pytest.mark.parametrize("name", HOSTILE)
 def test_answered_in_time(server, name):
     start = time.monotonic()
-    check_answered(upload(server, ("x", BOUNDED[name]), model_type="qrcode"))
-    assert time.monotonic() - start < SECONDS
+    response = upload(server, ("x", HOSTILE[name]), model_type="qrcode")
+    assert time.monotonic() - start < MAX_SECONDS + 1
+    check_answered(response)
+    if name in REFUSED:
+        check_refused(response, 400, f"img_file: 'x' {REFUSED[name][1]}")
 
 
 def test_codes_that_are_no_text(server):
@@ -243,13 +223,14 @@ class Watch(threading.Thread):
 
     def memory(self):
         """Bytes of the server, and of it and all its workers."""
-        sizes = [self.process.memory_info().rss]
+        server = self.process.memory_info().rss
+        tree = server
         for child in self.process.children(recursive=True):
             try:
-                sizes.append(child.memory_info().rss)
+                tree += child.memory_info().rss
             except psutil.NoSuchProcess:
                 continue
-        return sizes[0], sum(sizes)
+        return server, tree
 
     def left(self):
         """What must not grow: the processes and the server's open files."""
