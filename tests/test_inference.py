@@ -210,42 +210,35 @@ def test_a_header_with_another_size_is_refused(module):
         module.size_before_decoding(data, plain(1000, 751), 4)
 
 
-@pytest.fixture
-def cells(module, monkeypatch):
-    """The network's answer, (5, 104, 104), to be filled in: no berry so far."""
+def test_what_the_network_answers_becomes_boxes(module, monkeypatch):
     cells = np.zeros((1, 5, 104, 104), np.float32)
     cells[:, 1:] = 40  # the sides of each box: 40 pixels from its middle
+    cells[0, 0, 30, 20] = 0.401
+    # Below the threshold.
+    cells[0, 0, 30, 60] = 0.399
+    # One berry: two cells whose boxes share more than half of their area.
+    cells[0, 0, 70, 20] = 0.8
+    cells[0, 0, 70, 23] = 0.9
     net = SimpleNamespace(setInput=lambda blob: None, forward=lambda: cells)
     monkeypatch.setattr(module, "NET", net)
-    return cells[0]
-
-
-def test_a_berry_is_what_reaches_the_threshold(module, cells):
-    cells[0, 30, 20] = 0.401
-    cells[0, 30, 60] = 0.399
-    (found,) = module.find_strawberries(plain(416, 416))
-    assert (found["label"], found["score"]) == ("strawberry", 0.401)
+    better, other = module.find_strawberries(plain(416, 416))
+    assert [better["score"], other["score"]] == [0.9, 0.401]
     # The middle of row 30, column 20 is (82, 122).
-    assert found["box"] == [42, 82, 80, 80]
-
-
-def test_two_peaks_of_one_berry_are_one_box(module, cells):
-    """Two cells, not neighbours, whose boxes share more than half of their area."""
-    cells[0, 30, 20] = 0.8
-    cells[0, 30, 23] = 0.9
-    cells[0, 30, 60] = 0.7
-    detections = module.find_strawberries(plain(416, 416))
-    assert [found["score"] for found in detections] == [0.9, 0.7]
+    assert (other["label"], other["box"]) == ("strawberry", [42, 82, 80, 80])
 
 
 def test_labels_do_not_cover_each_other(module, monkeypatch):
     """In a crowd of small boxes each label is on a place of its own."""
-    labels = []
+    labels = np.zeros((480, 640), np.uint8)
     draw = cv2.rectangle
 
     def rectangle(img, box, colour, thickness):
         if thickness == cv2.FILLED:
-            labels.append(box)
+            x, y, width, height = box
+            place = labels[y : y + height, x : x + width]
+            assert place.shape == (height, width), "outside the picture"
+            assert not place.any()
+            place[:] = labels.max() + 1
         return draw(img, box, colour, thickness)
 
     monkeypatch.setattr(cv2, "rectangle", rectangle)
@@ -253,51 +246,48 @@ def test_labels_do_not_cover_each_other(module, monkeypatch):
     img = plain(640, 480)
     crowd = [module.detection(img, "strawberry", 0.5, box) for box in boxes]
     module.draw_detections(img, crowd)
-    assert len(labels) == len(boxes)
-    is_taken = np.zeros((480, 640), bool)
-    for x, y, width, height in labels:
-        place = is_taken[y : y + height, x : x + width]
-        assert place.shape == (height, width), "outside the picture"
-        assert not place.any()
-        place[:] = True
+    assert labels.max() == len(boxes)
 
 
 # --- What it refuses
 
-STRAWBERRY = {"model_type": "strawberry"}
 ALLOWED = "is not one of strawberry, qrcode"
 FILES = "files, allowed are 1 to 10, 1 with draw=1"
+DRAW = "is not one of 0, 1"
 GOOD = ("a.png", CODES)
-# The message holds the first 99 characters of the name, and no newline of it.
-NAME = "b\u2028" + "c" * 200
-SHOWN = "b\\u2028" + "c" * 97
 
 
 @pytest.mark.parametrize(
-    ("fields", "files", "query", "text"),
+    ("model_type", "text"),
     [
-        ({"x": "y"}, [GOOD], "", f"model_type: '' {ALLOWED}"),
-        ({"model_type": "QRCODE"}, [GOOD], "", f"model_type: 'QRCODE' {ALLOWED}"),
-        ({"model_type": "b" * 999}, [GOOD], "", f"model_type: '{'b' * 40}' {ALLOWED}"),
-        ({"model_type": "a\r\nb"}, [GOOD], "", f"model_type: 'a\\r\\nb' {ALLOWED}"),
-        (STRAWBERRY, [], "", f"img_file: 0 {FILES}"),
-        (STRAWBERRY, [GOOD] * 11, "", f"img_file: 11 {FILES}"),
-        (STRAWBERRY, [GOOD] * 2, "?draw=1", f"img_file: 2 {FILES}"),
-        (STRAWBERRY, [], "?draw=1", f"img_file: 0 {FILES}"),
-        # What a browser sends for a file input that is empty.
-        (STRAWBERRY, [("", b"")], "", f"img_file: 0 {FILES}"),
-        (STRAWBERRY, [GOOD, (NAME, b"x")], "", f"img_file: '{SHOWN}' {NO_FORMAT}"),
-        (STRAWBERRY, [GOOD], "?draw=", "draw: '' is not one of 0, 1"),
-        (
-            STRAWBERRY,
-            [GOOD],
-            "?draw=" + "1" * 999,
-            f"draw: '{'1' * 40}' is not one of 0, 1",
-        ),
+        ("", f"model_type: '' {ALLOWED}"),
+        ("QRCODE", f"model_type: 'QRCODE' {ALLOWED}"),
+        ("b" * 999, f"model_type: '{'b' * 40}' {ALLOWED}"),
+        ("a\r\nb", f"model_type: 'a\\r\\nb' {ALLOWED}"),
     ],
 )
-def test_wrong_fields(server, fields, files, query, text):
-    check_refused(upload(server, *files, query=query, **fields), 400, text)
+def test_wrong_model(server, model_type, text):
+    check_refused(upload(server, GOOD, model_type=model_type), 400, text)
+
+
+@pytest.mark.parametrize(
+    ("files", "query", "text"),
+    [
+        ([], "", f"img_file: 0 {FILES}"),
+        ([GOOD] * 11, "", f"img_file: 11 {FILES}"),
+        ([], "?draw=1", f"img_file: 0 {FILES}"),
+        ([GOOD] * 2, "?draw=1", f"img_file: 2 {FILES}"),
+        # What a browser sends for a file input that is empty.
+        ([("", b"")], "", f"img_file: 0 {FILES}"),
+        # One bad file refuses the request.
+        ([GOOD, ("b\u2028", b"x")], "", f"img_file: 'b\\u2028' {NO_FORMAT}"),
+        ([("c" * 200, b"x")], "", f"img_file: '{'c' * 99}' {NO_FORMAT}"),
+        ([GOOD], "?draw=", f"draw: '' {DRAW}"),
+        ([GOOD], "?draw=" + "1" * 999, f"draw: '{'1' * 40}' {DRAW}"),
+    ],
+)
+def test_wrong_files_or_draw(server, files, query, text):
+    check_refused(upload(server, *files, query=query), 400, text)
 
 
 @pytest.mark.parametrize("body", [{}, {"data": b"{}"}, {"json": {"model_type": "x"}}])
@@ -338,13 +328,11 @@ def test_413_of_an_upload_of_unknown_length(server):
 def test_names_come_back_as_data(server):
     """A file name with HTML or a newline: JSON in the answer, nothing in the log."""
     name = "<img src=x onerror=alert(1)>\r\nforged 한.png"
+    fields = {"model_type": "qrcode"}
+    files = {"img_file": (name, CODES)}
     for path in ("/inference", "/exam"):
-        response = requests.post(
-            server.url + path,
-            data={"model_type": "qrcode"},
-            files=[("img_file", (name, CODES))],
-            timeout=60,
-        )
+        url = server.url + path
+        response = requests.post(url, data=fields, files=files, timeout=60)
         assert response.headers["Content-Type"] == "application/json"
         assert "한.png" in response.text
     assert "forged" not in server.log
