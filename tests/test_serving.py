@@ -314,8 +314,8 @@ def test_one_of_two_backends_is_killed(servers):
     nginx = servers.nginx(first.port, servers["gunicorn"].port)
 
     def pairs():
-        for number in range(100):
-            if number == 50:
+        for number in range(200):
+            if number == 100:
                 for process in first.tree():
                     process.kill()
             yield GOOD, servers.good
