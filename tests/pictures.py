@@ -1,5 +1,7 @@
 """Pictures for the tests, made here: plain ones, and PNGs put together by hand."""
 
+import base64
+import functools
 import struct
 import zlib
 
@@ -46,23 +48,47 @@ def decoded(data):
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
 
 
-def webp(img, quality=80):
+def webp(img):
     """The bytes of a WebP file."""
-    return cv2.imencode(".webp", img, (cv2.IMWRITE_WEBP_QUALITY, quality))[1].tobytes()
+    return cv2.imencode(".webp", img, (cv2.IMWRITE_WEBP_QUALITY, 80))[1].tobytes()
 
 
-def qr(content, scale=6, border=4):
+def qr(content, scale=6):
     """A QR code in grey, (side, side) uint8; content: a text, or bytes as they are."""
     code = cv2.QRCodeEncoder.create().encode(content)
-    code = cv2.copyMakeBorder(
-        code, border, border, border, border, cv2.BORDER_CONSTANT, value=255
-    )
+    code = np.pad(code, 4, constant_values=255)
     return cv2.resize(code, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
 
 
 def jpeg_segment(kind, body):
     """One segment of a JPEG file: FF, its kind, its length, what it holds."""
     return b"\xff" + bytes([kind]) + struct.pack(">H", len(body) + 2) + body
+
+
+def frame(kind, width, height):
+    """A JPEG's frame header: the size, and three colours of full resolution."""
+    colours = bytes([0, 0x11, 0, 1, 0x11, 0, 2, 0x11, 0])
+    size = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return jpeg_segment(kind, b"\x08" + size + b"\x03" + colours)
+
+
+def scans(count, parameters, data):
+    """So many passes over the picture, one colour each."""
+    heads = [
+        jpeg_segment(0xDA, bytes([1, n % 3, 0, *parameters])) for n in range(count)
+    ]
+    return b"".join(head + data for head in heads) + b"\xff\xd9"
+
+
+# Eight by eight pixels of noise. The decoder goes on with zeros when the data ends.
+NOISE = base64.b64decode("9gkjI/lAdNg06YytJXg+FUaFhUvDXVCgSio9dagVEEUy/jOM3rwI")
+
+
+def arithmetic_jpeg(count):
+    """SOF9: arithmetic coding, 25 megapixels for every scan of 51 bytes."""
+    ones = jpeg_segment(0xDB, b"\0" + b"\1" * 64)
+    head = b"\xff\xd8" + ones + frame(0xC9, 5000, 5000)
+    return head + scans(count, (0, 63, 0), NOISE)
 
 
 def with_orientation(data, orientation):
@@ -73,6 +99,7 @@ def with_orientation(data, orientation):
     return data[:2] + jpeg_segment(0xE1, b"Exif\0\0" + tiff) + data[2:]
 
 
+@functools.cache
 def largest_picture():
     """Nearly 16 MB, 25 megapixels, progressive, full colour: what costs the most."""
     noise = np.random.default_rng(0).integers(0, 256, (625, 625, 3), np.uint8)

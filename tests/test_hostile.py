@@ -1,6 +1,5 @@
 """Lesson 8 with files made to hurt: refused in time, and nobody else loses an answer."""
 
-import base64
 import threading
 import time
 import zlib
@@ -11,10 +10,12 @@ import numpy as np
 import psutil
 import pytest
 from collection import lesson
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import (
     PNG_END,
+    arithmetic_jpeg,
+    frame,
     jpeg,
     jpeg_segment,
     largest_picture,
@@ -23,6 +24,7 @@ from pictures import (
     png_chunk,
     png_head,
     qr,
+    scans,
     webp,
 )
 from uploads import (
@@ -40,7 +42,7 @@ from uploads import (
 )
 
 MEGABYTE = 1_000_000
-SECONDS = 3 + 1  # the lesson's limit, and one more
+MAX_SECONDS = 3
 
 
 @pytest.fixture(scope="module")
@@ -54,32 +56,6 @@ def server(tmp_path_factory):
 
 
 # --- The files
-
-
-def frame(kind, width, height):
-    """A JPEG's frame header: the size, and three colours of full resolution."""
-    colours = bytes([0, 0x11, 0, 1, 0x11, 0, 2, 0x11, 0])
-    size = height.to_bytes(2, "big") + width.to_bytes(2, "big")
-    return jpeg_segment(kind, b"\x08" + size + b"\x03" + colours)
-
-
-def scans(count, parameters, data):
-    """So many passes over the picture, one colour each."""
-    heads = [
-        jpeg_segment(0xDA, bytes([1, n % 3, 0, *parameters])) for n in range(count)
-    ]
-    return b"".join(head + data for head in heads) + b"\xff\xd9"
-
-
-# Eight by eight pixels of noise. The decoder goes on with zeros when the data ends.
-NOISE = base64.b64decode("9gkjI/lAdNg06YytJXg+FUaFhUvDXVCgSio9dagVEEUy/jOM3rwI")
-
-
-def arithmetic_jpeg(count):
-    """SOF9: arithmetic coding, 25 megapixels for every scan of 51 bytes."""
-    ones = jpeg_segment(0xDB, b"\0" + b"\1" * 64)
-    head = b"\xff\xd8" + ones + frame(0xC9, 5000, 5000)
-    return head + scans(count, (0, 63, 0), NOISE)
 
 
 def lossless_jpeg(count):
@@ -97,31 +73,10 @@ def jpeg_with_scans(count):
     return head + (b"\xff\xda" + last) * (1 + more) + b"\xff\xd9"
 
 
-def jpeg_that_says(width, height):
-    """A small JPEG whose header gives this size."""
-    data = jpeg(plain(64, 64))
-    size = data.index(b"\xff\xc0") + 5
-    stated = height.to_bytes(2, "big") + width.to_bytes(2, "big")
-    return data[:size] + stated + data[size + 4 :]
-
-
-def empty_segments(count):
-    """A JPEG with so many empty APP1 segments, each kept in memory."""
-    data = jpeg(plain(64, 64))
-    return data[:2] + jpeg_segment(0xE1, b"") * count + data[2:]
-
-
-def png_with(*chunks, width=9, height=9):
-    """A PNG with these chunks before its pixels, which are black."""
-    rows = zlib.compress(bytes(height * (1 + 3 * width)))
-    head = png_head(width, height) + b"".join(chunks)
-    return head + png_chunk(b"IDAT", rows) + PNG_END
-
-
-def text_bomb(count):
-    """Chunks of text that unpack to 8 MB each."""
-    packed = zlib.compress(bytes(8 * MEGABYTE), 9)
-    return png_with(*[png_chunk(b"zTXt", b"x\0\0" + packed)] * count)
+def png_with(*chunks):
+    """A PNG of 9 x 9 black pixels with these chunks before them."""
+    rows = png_chunk(b"IDAT", zlib.compress(bytes(9 * (1 + 3 * 9))))
+    return png_head(9, 9) + b"".join(chunks) + rows + PNG_END
 
 
 def forged_log():
@@ -129,13 +84,6 @@ def forged_log():
     name = b'\n1.2.3.4 "GET /forged HTTP/1.1" 200 -\n\x1b[31m'
     profile = np.random.default_rng(0).bytes(500)
     return png_with(png_chunk(b"iCCP", name + b"\0\0" + zlib.compress(profile)))
-
-
-def zeros(size):
-    """Nearly `size` bytes that unpack to a thousand times as many zeros."""
-    packer = zlib.compressobj(9, wbits=-15)
-    piece = packer.compress(bytes(50 * MEGABYTE)) + packer.flush(zlib.Z_FULL_FLUSH)
-    return b"\x78\xda" + piece * (size // len(piece))
 
 
 def finder_patterns(count, side):
@@ -148,19 +96,29 @@ def finder_patterns(count, side):
     return png(cv2.resize(sheet, (side, side), interpolation=cv2.INTER_NEAREST))
 
 
+# 1 MB that unpacks to 1 GB of zeros.
+PACKER = zlib.compressobj(9, wbits=-15)
+FIFTY_MB = PACKER.compress(bytes(50 * MEGABYTE)) + PACKER.flush(zlib.Z_FULL_FLUSH)
+GB_OF_PIXELS = b"\x78\xda" + FIFTY_MB * 20
+PACKED_TEXT = zlib.compress(bytes(8 * MEGABYTE), 9)
+EIGHT_MB_OF_TEXT = png_chunk(b"zTXt", b"x\0\0" + PACKED_TEXT)
+SMALL_JPEG = jpeg(plain(64, 64))
+EMPTY_SEGMENT = jpeg_segment(0xE1, b"")
 PACKED_NOTHING = png_chunk(b"IDAT", zlib.compress(b""))
 REFUSED = {
     "empty": (b"", NO_FORMAT),
-    "text": (b"GET / HTTP/1.1\r\n\r\n" * 100, NO_FORMAT),
     "gif bomb": (b"GIF89a\xff\xff\xff\xff" + bytes(99), NO_FORMAT),
     "bmp": (cv2.imencode(".bmp", plain(9, 9))[1].tobytes(), NO_FORMAT),
-    "tiff": (cv2.imencode(".tiff", plain(9, 9))[1].tobytes(), NO_FORMAT),
     "heic": (b"\0\0\0\x18ftypheic" + bytes(99), NO_FORMAT),
     "jpeg signature": (b"\xff\xd8\xff", DAMAGED),
     "png signature": (b"\x89PNG\r\n\x1a\n", DAMAGED),
     "webp signature": (b"RIFF\0\0\0\0WEBP", DAMAGED),
     "jpeg cut": (BERRIES[:200], DAMAGED),
-    "jpeg 65000x65000": (jpeg_that_says(65000, 65000), TOO_MANY_PIXELS),
+    "jpeg 65000x65000": (
+        b"\xff\xd8" + frame(0xC0, 65000, 65000) + SMALL_JPEG[2:],
+        TOO_MANY_PIXELS,
+    ),
+    # 16384 x 16384 pixels.
     "webp bomb": (
         b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f\xff\xff\xff\x0f\0\x07\x10\x11\x11\x88\x88\x08",
         TOO_MANY_PIXELS,
@@ -174,21 +132,22 @@ REFUSED = {
         png_head(9, 9) + png_chunk(b"IDAT", b"no zlib") + PNG_END,
         DAMAGED,
     ),
-    "text bomb": (text_bomb(280), TOO_SLOW),
+    "text bomb": (png_with(*[EIGHT_MB_OF_TEXT] * 280), TOO_SLOW),
     "arithmetic, 1000 scans": (arithmetic_jpeg(1000), TOO_SLOW),
 }
 # These may also be answered, if the answer is right.
 BOUNDED = {
     "41 bytes ask for 4 GB": png_head(1, 1)[:33] + b"\xff\xff\xff\xf0IDAT",
     "2 GB of text": png_head(1, 1) + png_chunk(b"tEXt", b"", 0x7FFFFFFF) + PNG_END,
-    "16 GB of pixels": png_head(9, 9) + png_chunk(b"IDAT", zeros(15_500_000)) + PNG_END,
+    "1 GB of pixels": png_head(9, 9) + png_chunk(b"IDAT", GB_OF_PIXELS) + PNG_END,
     "without end": CODES[:-12],
     "6000 chunks": png_with(*[png_chunk(b"tRNS", b"")] * 6000),
     "arithmetic": arithmetic_jpeg(1),
     "arithmetic, 50 scans": arithmetic_jpeg(50),
     "lossless, 50 scans": lossless_jpeg(50),
     "progressive, 1006 scans": jpeg_with_scans(1006),
-    "empty segments": empty_segments(3_900_000),
+    # The decoder keeps each of them in memory.
+    "empty segments": SMALL_JPEG[:2] + EMPTY_SEGMENT * 3_900_000 + SMALL_JPEG[2:],
     "forged log": forged_log(),
     "finder patterns": finder_patterns(24, 800),
     "many finder patterns": finder_patterns(100, 2700),
@@ -196,6 +155,15 @@ BOUNDED = {
     "surrogate": png(qr(b"\xed\xa0\x80")),
     "a million wide": png(plain(1_000_000, 1)),
 }
+SLOW = [
+    "arithmetic, 1000 scans",
+    "text bomb",
+    "empty segments",
+    "1 GB of pixels",
+    "arithmetic, 50 scans",
+    "lossless, 50 scans",
+    "progressive, 1006 scans",
+]
 HOSTILE = BOUNDED | {name: data for name, (data, _) in REFUSED.items()}
 
 
@@ -211,17 +179,14 @@ def check_answered(response):
 # --- One at a time
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_refused_with_a_reason(server, name):
-    data, reason = REFUSED[name]
-    check_refused(upload(server, ("x", data)), 400, f"img_file: 'x' {reason}")
-
-
-@pytest.mark.parametrize("name", BOUNDED)
+@pytest.mark.parametrize("name", HOSTILE)
 def test_answered_in_time(server, name):
     start = time.monotonic()
-    check_answered(upload(server, ("x", BOUNDED[name]), model_type="qrcode"))
-    assert time.monotonic() - start < SECONDS
+    response = upload(server, ("x", HOSTILE[name]), model_type="qrcode")
+    assert time.monotonic() - start < MAX_SECONDS + 1
+    check_answered(response)
+    if name in REFUSED:
+        check_refused(response, 400, f"img_file: 'x' {REFUSED[name][1]}")
 
 
 def test_codes_that_are_no_text(server):
@@ -258,13 +223,14 @@ class Watch(threading.Thread):
 
     def memory(self):
         """Bytes of the server, and of it and all its workers."""
-        sizes = [self.process.memory_info().rss]
+        server = self.process.memory_info().rss
+        tree = server
         for child in self.process.children(recursive=True):
             try:
-                sizes.append(child.memory_info().rss)
+                tree += child.memory_info().rss
             except psutil.NoSuchProcess:
                 continue
-        return sizes[0], sum(sizes)
+        return server, tree
 
     def left(self):
         """What must not grow: the processes and the server's open files."""
@@ -281,26 +247,27 @@ class Watch(threading.Thread):
 
 @pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
 def test_eight_attackers_and_eight_others(server):
-    """50 hostile files; every good picture gets its answer, and nothing is left."""
+    """Every good picture gets its answer, and nothing is left."""
+    # Three of the slow files: one only computes, the others fill the memory as well.
+    attacks = [HOSTILE[name] for name in SLOW[:3]]
+    attacks += 2 * [data for name, data in HOSTILE.items() if name not in SLOW]
+    assert len(attacks) >= 50
     good = result_of(server, BERRIES)
     largest = largest_picture()
     watch = Watch(server)
     before = watch.left()
     workers = before[0] - 1  # without multiprocessing's resource tracker
     server_idle, tree_idle = watch.memory()
-    quick = [data for data, reason in REFUSED.values() if reason != TOO_SLOW]
-    attacks = [*HOSTILE.values(), *quick, b"", b""]
-    assert len(attacks) == 50
     watch.start()
     try:
         with ThreadPoolExecutor(8) as attackers, ThreadPoolExecutor(8) as others:
             bad = [attackers.submit(upload, server, ("x", data)) for data in attacks]
-            answers = [others.submit(result_of, server, BERRIES) for _ in range(200)]
-            large = [others.submit(result_of, server, largest) for _ in range(4)]
+            large = [others.submit(result_of, server, largest) for _ in range(2)]
+            answers = [others.submit(result_of, server, BERRIES) for _ in range(60)]
             for answer in bad:
                 check_answered(answer.result())
-            assert [answer.result() for answer in answers] == [good] * 200
-            assert [answer.result()["width"] for answer in large] == [5000] * 4
+            assert [answer.result() for answer in answers] == [good] * 60
+            assert [answer.result()["width"] for answer in large] == [5000] * 2
     finally:
         watch.ended.set()
         watch.join()
@@ -313,41 +280,36 @@ def test_eight_attackers_and_eight_others(server):
     assert [path for path in server.temporary.rglob("*") if path.is_file()] == []
 
 
-mutations = settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-edits = st.lists(
+EDITS = st.lists(
     st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=8)),
     min_size=1,
     max_size=8,
 )
-VALID = {
-    "jpg": jpeg(qr("Hello")),
-    "progressive": jpeg(qr("Hello"), cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
-    "png": png(qr("Hello")),
-    "webp": webp(cv2.cvtColor(qr("Hello"), cv2.COLOR_GRAY2BGR)),
-}
+VALID = [
+    jpeg(qr("Hello")),
+    jpeg(qr("Hello"), cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    png(qr("Hello")),
+    webp(cv2.cvtColor(qr("Hello"), cv2.COLOR_GRAY2BGR)),
+]
 
 
-@pytest.mark.parametrize("model_type", ["strawberry", "qrcode"])
-@pytest.mark.parametrize("kind", VALID)
-def test_mutated_pictures_are_answered_or_refused(server, model_type, kind):
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(VALID),
+    st.sampled_from(["strawberry", "qrcode"]),
+    EDITS,
+    st.floats(0, 1),
+)
+def test_mutated_pictures_are_answered_or_refused(server, valid, model, edits, cut):
     """Damage anywhere in a valid file: a result with the right form, or a 400."""
-
-    @mutations
-    @given(edits, st.floats(0, 1))
-    def check(edits, cut):
-        data = bytearray(VALID[kind])
-        for place, new in edits:
-            position = int(place * len(data))
-            data[position : position + len(new)] = new
-        if cut < 0.2:
-            del data[int(cut * 5 * len(data)) :]
-        check_answered(upload(server, ("x", bytes(data)), model_type=model_type))
-
-    check()
+    data = bytearray(valid)
+    for place, new in edits:
+        position = int(place * len(data))
+        data[position : position + len(new)] = new
+    # A fifth of the files end too early.
+    if cut < 0.2:
+        del data[int(cut * 5 * len(data)) :]
+    check_answered(upload(server, ("x", bytes(data)), model_type=model))
 
 
 def test_the_log_holds_no_surprise(server):

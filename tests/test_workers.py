@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 from collection import ENVIRONMENT, ROOT, lesson, port_of, serve
-from test_hostile import arithmetic_jpeg
+from pictures import arithmetic_jpeg
 from uploads import BERRIES, CRASHED, check_refused, result_of, upload
 
 SLOW = arithmetic_jpeg(1000)
@@ -62,9 +62,19 @@ def test_an_import_starts_nothing():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=ENVIRONMENT, check=True)
 
 
-def test_one_worker_for_each_core(server):
-    result_of(server, BERRIES)
-    wait_until(lambda: len(workers_of(server)) == min(psutil.cpu_count(), 8))
+def test_first_requests_that_come_together(tmp_path):
+    """With `flask run` nothing starts the workers before. Each core gets one."""
+    port = str(port_of("08_inference"))
+    command = [sys.executable, "-m", "flask", "--app", str(ROOT / "08_inference.py")]
+    command += ["run", "--port", port]
+    with serve(command, int(port), tmp_path) as server:
+        assert workers_of(server) == []
+        with ThreadPoolExecutor(8) as clients:
+            answers = clients.map(lambda _: result_of(server, BERRIES), range(8))
+            assert [len(answer["detections"]) for answer in answers] == [3] * 8
+        cores = min(psutil.cpu_count(), 8)
+        wait_until(lambda: len(workers_of(server)) >= cores)
+        assert len(workers_of(server)) == cores
 
 
 def test_a_worker_is_killed_in_the_middle_of_a_picture(server):
@@ -92,18 +102,16 @@ def test_all_workers_are_killed_while_they_wait(server):
     assert not set(workers_of(server)) & set(before)
 
 
-@pytest.mark.parametrize("busy", [False, True])
-def test_no_worker_survives_the_server(server, busy):
+def test_no_worker_survives_the_server(server):
+    """Neither the one that looks at a picture nor those that wait."""
     result_of(server, BERRIES)
     children = psutil.Process(server.process.pid).children(recursive=True)
     with ThreadPoolExecutor(1) as client:
-        if busy:
-            response = client.submit(upload, server, ("x", SLOW))
-            first_to_compute(workers_of(server))
+        response = client.submit(upload, server, ("x", SLOW))
+        first_to_compute(workers_of(server))
         server.process.kill()
         wait_until(lambda: not any(is_alive(process) for process in children))
-        if busy:
-            assert isinstance(response.exception(), OSError)
+        assert isinstance(response.exception(), OSError)
 
 
 def test_a_mistake_in_a_model_is_a_500_with_its_traceback_in_the_log(tmp_path):
