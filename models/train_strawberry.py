@@ -22,6 +22,7 @@ Read photographs.py, compositions.py, network.py, score.py, then this file.
 # ///
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -122,7 +123,7 @@ def train(args, data):
         for images, goal, present in batches:
             # Warm up, then a half cosine down to nothing at the end.
             done = step / args.steps
-            rate = min((step + 1) / WARM_UP, 1) * (1 + np.cos(np.pi * done)) / 2
+            rate = min((step + 1) / WARM_UP, 1) * (1 + math.cos(math.pi * done)) / 2
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * rate
             images = images.to(device, memory_format=torch.channels_last)
@@ -160,7 +161,7 @@ def train(args, data):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder laid out as in photographs.md")
-    parser.add_argument("--steps", type=int, default=6500)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--painters", type=int, default=1, help="that make pictures")
     parser.add_argument("--score", action="store_true", help="only score --out")
