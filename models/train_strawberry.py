@@ -161,7 +161,7 @@ def train(args, data):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder laid out as in photographs.md")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=4500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--painters", type=int, default=1, help="that make pictures")
     parser.add_argument("--score", action="store_true", help="only score --out")
