@@ -13,8 +13,11 @@ from photographs import RIPE, UNKNOWN
 from torchvision.transforms import v2
 
 BATCH = 16
-# Pictures are small in the first half of the training, larger in the second.
-SMALL, LARGE = 224, 288
+# Pictures are small in the first half of the training, larger in the second. Both are
+# smaller than the finished network's input: zooming in makes berries look larger in
+# training than they are later, and this makes up for it (FixRes, Touvron 2019).
+SMALL = 224
+LARGE = 288
 # How often a kind of photograph is shown, compared with others.
 WEIGHTS = {
     "extra": 3,
@@ -28,7 +31,7 @@ WEIGHTS = {
     "neg-clothing": 1.5,
     "neg-grocery": 0.6,
 }
-# What phones do to pictures: light, colour, blur, noise, JPEG.
+# What phones do to pictures: light, colour, blur, JPEG.
 CAMERA = v2.Compose(
     [
         v2.RandomApply([v2.ColorJitter(0.4, 0.3, 0.4, 0.03)], 0.8),

@@ -7,7 +7,9 @@ Ctrl-C stops it; the same command goes on from the last checkpoint, a file besid
 network that ends in .pt: delete it to start afresh. README.md beside this file says
 how good the network is, photographs.md what DATA holds.
 
-Read photographs.py, compositions.py, network.py, score.py, then this file.
+Read photographs.py, answers.py, compositions.py, network.py, score.py, then this file.
+On Linux, pip takes a torch of several GB for NVIDIA GPUs. For a small one without GPU:
+pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
 """
 # /// script
 # requires-python = ">=3.11"
@@ -37,8 +39,28 @@ from photographs import read_data
 from score import figures, judge, show_score
 
 ROUND = 250  # steps between two checkpoints
-TRUNK_RATE, HEAD_RATE = 2e-4, 2e-3
 WARM_UP = 100  # steps in which the learning rate rises
+# The trunk has learnt already: it moves slowly.
+TRUNK_RATE = 2e-4
+HEAD_RATE = 2e-3
+
+
+def make_parts(device):
+    """The network, its average over the last steps, and what moves its weights."""
+    net = Net()
+    net.trunk.load_imagenet()
+    net.to(device, memory_format=torch.channels_last)
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
+    smooth = torch.optim.swa_utils.AveragedModel(
+        net, multi_avg_fn=average, use_buffers=True
+    )
+    trunk = list(net.trunk.parameters())
+    heads = [part for name, part in net.named_parameters() if "trunk" not in name]
+    optimizer = torch.optim.AdamW(
+        [{"params": trunk, "peak": TRUNK_RATE}, {"params": heads, "peak": HEAD_RATE}],
+        weight_decay=0.02,
+    )
+    return {"net": net, "smooth": smooth, "optimizer": optimizer}
 
 
 def save_checkpoint(path, parts, step, seconds):
@@ -49,85 +71,76 @@ def save_checkpoint(path, parts, step, seconds):
     os.replace(draft, path)
 
 
+def load_checkpoint(path, parts, device):
+    """Go on from a checkpoint if there is one. Gives steps and seconds done."""
+    if not path.exists():
+        return 0, 0.0
+    state = torch.load(path, map_location=device, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    print(f"going on from {path} at step {state['step']}", flush=True)
+    return state["step"], state["seconds"]
+
+
+def take_step(parts, batch, rate, device):
+    """Show one batch to the network and move its weights. Gives the loss."""
+    images, goal, present = (tensor.to(device) for tensor in batch)
+    images = images.contiguous(memory_format=torch.channels_last)
+    for group in parts["optimizer"].param_groups:
+        group["lr"] = group["peak"] * rate
+    outputs = parts["net"](images.float() / 255)
+    loss = loss_of(outputs, goal, present)
+    parts["optimizer"].zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(parts["net"].parameters(), 5)
+    parts["optimizer"].step()
+    parts["smooth"].update_parameters(parts["net"])
+    return loss.item()
+
+
+def show_progress(step, steps, losses, seconds):
+    print(
+        f"step {step} of {steps}: loss {np.mean(losses[-50:]):.3f},",
+        f"{step * BATCH / seconds:.0f} pictures/s,",
+        f"{seconds / 60 * (steps / step - 1):.0f} min left ",
+        end="\r",
+        flush=True,
+    )
+
+
 def train(args, data):
     """Train for args.steps; write the network and a checkpoint after every round."""
     torch.manual_seed(args.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    net = Net()
-    net.trunk.load_imagenet()
-    net.to(device, memory_format=torch.channels_last)
-    smooth = torch.optim.swa_utils.AveragedModel(
-        net,
-        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99),
-        use_buffers=True,
-    )
-    trunk = list(net.trunk.parameters())
-    heads = [part for name, part in net.named_parameters() if "trunk" not in name]
-    groups = [
-        {"params": trunk, "peak": TRUNK_RATE},
-        {"params": heads, "peak": HEAD_RATE},
-    ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.02)
+    parts = make_parts(device)
     print("cutting out berries, which takes a minute", flush=True)
     painter = Painter(data.train, args.seed, args.steps)
-    print(
-        len(painter.cuts), "berries,", len(painter.fruits), "fruits cut out", flush=True
-    )
-
+    print(f"{len(painter.cuts)} berries, {len(painter.fruits)} fruits cut out")
     checkpoint = args.out.with_suffix(".pt")
-    parts = {"net": net, "smooth": smooth, "optimizer": optimizer}
-    step, seconds = 0, 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        step, seconds = state["step"], state["seconds"]
-        print(f"going on from {checkpoint} at step {step}", flush=True)
-
+    step, seconds = load_checkpoint(checkpoint, parts, device)
     while step < args.steps:
-        net.train()
-        started = time.monotonic() - seconds
+        parts["net"].train()
         losses = []
+        started = time.monotonic() - seconds
         steps = range(step, min(step + ROUND, args.steps))
-        batches = torch.utils.data.DataLoader(
-            painter, None, sampler=steps, num_workers=args.painters
-        )
-        for images, goal, present in batches:
+        for batch in torch.utils.data.DataLoader(
+            painter, batch_size=None, sampler=steps, num_workers=args.painters
+        ):
             # Warm up, then a half cosine down to nothing at the end.
-            done = step / args.steps
-            rate = min((step + 1) / WARM_UP, 1) * (1 + math.cos(math.pi * done)) / 2
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * rate
-            images = images.to(device, memory_format=torch.channels_last)
-            outputs = net(images.float() / 255)
-            loss = loss_of(outputs, goal.to(device), present.to(device))
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 5)
-            optimizer.step()
-            smooth.update_parameters(net)
-            losses.append(loss.item())
+            falling = (1 + math.cos(math.pi * step / args.steps)) / 2
+            rate = min((step + 1) / WARM_UP, 1) * falling
+            losses.append(take_step(parts, batch, rate, device))
             step += 1
             seconds = time.monotonic() - started
             if step % 10 == 0:
-                minutes = seconds / 60 * (args.steps / step - 1)
-                print(
-                    f"step {step} of {args.steps}: loss {np.mean(losses[-50:]):.3f},",
-                    f"{step * BATCH / seconds:.0f} pictures/s,",
-                    f"{minutes:.0f} min left ",
-                    end="\r",
-                    flush=True,
-                )
-        plain = Net()
-        plain.load_state_dict(smooth.module.state_dict())
-        export(plain, args.out, data.dev)
+                show_progress(step, args.steps, losses, seconds)
+        finished = Net()
+        finished.load_state_dict(parts["smooth"].module.state_dict())
+        export(finished, args.out, data.dev)
         save_checkpoint(checkpoint, parts, step, seconds)
         reader = cv2.dnn.readNetFromONNX(str(args.out))
         rows = [judge(reader, picture) for picture in data.dev]
-        print(
-            f"\nstep {step}: loss {np.mean(losses):.3f}, dev {figures(rows)}",
-            flush=True,
-        )
+        print(f"\nstep {step}: loss {np.mean(losses):.3f}, dev {figures(rows)}")
 
 
 def main():
