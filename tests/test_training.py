@@ -112,6 +112,17 @@ def test_the_hand_drawn_boxes_lie_inside_their_pictures():
             assert max(x + width, y + height) <= 641
 
 
+def test_every_photograph_has_a_source():
+    """photographs.json names as many photographs as the model card counts."""
+    sources = json.loads((ROOT / "models" / "photographs.json").read_text("utf-8"))
+    names = [name for source in sources.values() for name in source["files"]]
+    assert len(set(names)) == len(names)
+    close_ups = {name.removeprefix("extra/") for name in names if "extra/" in name}
+    assert close_ups == set(json.loads(photographs.EXTRA_LABELS.read_text()))
+    assert sum(name.startswith("train/") for name in names) == 1728
+    assert sum(name.startswith("dev/") for name in names) == 85
+
+
 # --- What it wants from the network, and how it scores
 
 
