@@ -8,10 +8,12 @@ import pytest
 import requests
 from collection import PICTURES, ROOT, imported, lesson
 
-PHOTOGRAPHS = ROOT.parent / "shared" / "strawberry" / "dev"
-# What the committed network must keep on dev; models/README.md has its figures.
-FLOOR = {"F1": 0.77, "image accuracy": 0.97}
-MOST_FALSE_BOXES = 2  # on all 59 pictures without a strawberry
+PHOTOGRAPHS = ROOT.parent / "shared" / "strawberry"
+# What the committed network must keep; models/README.md has its figures.
+LEAST_F1 = 0.72
+LEAST_IMAGE_ACCURACY = 0.98
+MOST_FALSE_BOXES = 0  # on the 59 pictures of dev without a strawberry
+MOST_LOOKALIKES = 0.05  # part of the kept look-alikes that may get a box
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +38,14 @@ def png(img):
     return cv2.imencode(".png", img)[1].tobytes()
 
 
-def overlap(a, b):
+def overlap(first, second):
     """Intersection over union of two boxes [x, y, w, h]."""
-    wide = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    high = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    both = max(0, wide) * max(0, high)
-    return both / (a[2] * a[3] + b[2] * b[3] - both)
+    right = min(first[0] + first[2], second[0] + second[2])
+    bottom = min(first[1] + first[3], second[1] + second[3])
+    width = max(0, right - max(first[0], second[0]))
+    height = max(0, bottom - max(first[1], second[1]))
+    shared = width * height
+    return shared / (first[2] * first[3] + second[2] * second[3] - shared)
 
 
 # --- Drawn pictures
@@ -52,15 +56,24 @@ BERRIES = [[152, 119, 125, 160], [351, 110, 122, 135], [269, 220, 127, 178]]
 def test_the_drawn_strawberries_are_found(ask):
     """Each of the three, leaves or no leaves in the box, and nothing else."""
     found = ask((PICTURES / "strawberries.jpg").read_bytes())
-    assert [one["label"] for one in found] == ["strawberry"] * 3
-    for berry in BERRIES:
-        assert max(overlap(berry, one["box"]) for one in found) > 0.5
+    assert [berry["label"] for berry in found] == ["strawberry"] * 3
+    for box in BERRIES:
+        assert max(overlap(box, berry["box"]) for berry in found) > 0.5
+
+
+@pytest.mark.parametrize(("whiteness", "count"), [(0.9, 3), (0.935, 0)])
+def test_fading_berries_cross_the_threshold(ask, whiteness, count):
+    """The lowest of three scores is 0.44 at first, the highest then 0.36."""
+    photo = cv2.imread(str(PICTURES / "strawberries.jpg"))
+    faded = photo * (1 - whiteness) + 255 * whiteness
+    assert len(ask(png(faded.astype(np.uint8)))) == count
 
 
 def ball(height, width, x, y, radius, colour):
     """A shaded ball on a white table, as a tomato or an apple would look."""
     rows, columns = np.mgrid[0:height, 0:width]
-    u, v = (columns - x) / radius, (rows - y) / radius
+    u = (columns - x) / radius
+    v = (rows - y) / radius
     inside = u**2 + v**2 < 1
     depth = np.sqrt(np.clip(1 - u**2 - v**2, 0, 1))
     bright = np.clip(-0.45 * u - 0.6 * v + 0.66 * depth, 0, 1)
@@ -82,9 +95,8 @@ def red_things():
     outline = [(220, 80), (420, 80), (540, 170), (490, 240), (440, 200), (440, 430)]
     outline += [(200, 430), (200, 200), (150, 240), (100, 170)]
     cv2.fillPoly(shirt, [np.array(outline)], (45, 35, 190))
-    folds = cv2.GaussianBlur(
-        np.random.default_rng(1).normal(0, 90, (480, 640)), (0, 0), 12
-    )
+    noise = np.random.default_rng(1).normal(0, 90, (480, 640))
+    folds = cv2.GaussianBlur(noise, (0, 0), 12)
     lit = shirt * (1 + folds * 0.02)[..., None]
     yield "red shirt", np.clip(lit, 0, 255).astype(np.uint8)
     yield "red wall", np.full((480, 640, 3), (40, 30, 190), np.uint8)
@@ -113,83 +125,98 @@ def test_the_pictures_are_drawn_by_code_in_the_repository(tmp_path):
     """draw.py gives the committed pictures again."""
     imported("scripts/pictures/draw").main(tmp_path)
     for name in ("qrcode.png", "strawberries.jpg"):
-        new, old = (cv2.imread(str(folder / name)) for folder in (tmp_path, PICTURES))
+        new = cv2.imread(str(tmp_path / name))
+        old = cv2.imread(str(PICTURES / name))
         assert new.shape == old.shape
         assert np.abs(new.astype(int) - old).mean() < 1
 
 
 def test_the_network_is_small():
-    assert (ROOT / "models" / "strawberry.onnx").stat().st_size <= 1_000_000
+    assert (ROOT / "models" / "strawberry.onnx").stat().st_size <= 3_000_000
 
 
 # --- Real photographs: not part of the collection, used when they lie beside it
 
+needs_photographs = pytest.mark.skipif(
+    not PHOTOGRAPHS.exists(),
+    reason="the photographs (../shared/strawberry) are not beside the repository",
+)
 
-def score(pictures):
-    """F1 over all ripe berries, image accuracy, and false boxes on negatives.
 
-    pictures: (boxes of (cls, box), detections) of each. A detection counts when it
-    overlaps a ripe berry that no better one has taken by at least a half; those on a
-    half-ripe berry ("part") are left out, and so are pictures without ripe berries in
-    the image accuracy unless they have no berry at all.
+def match(boxes, detections):
+    """How many detections are right, and how many count at all.
+
+    boxes: [(cls, box), ...]. A detection is right when it overlaps a ripe berry that no
+    better detection has taken by a half or more. A detection on a half-ripe berry
+    ("part") does not count.
     """
-    right = found = wanted = images = images_right = false = 0
-    for boxes, detections in pictures:
-        ripe = [box for cls, box in boxes if cls == "ripe"]
-        part = [box for cls, box in boxes if cls == "part"]
-        free = list(ripe)
-        for one in sorted(detections, key=lambda one: -one["score"]):
-            best = max(free, key=lambda box: overlap(box, one["box"]), default=None)
-            if best is not None and overlap(best, one["box"]) >= 0.5:
-                free.remove(best)
-                right += 1
-            elif any(overlap(box, one["box"]) >= 0.5 for box in part):
-                continue
-            found += 1
-        wanted += len(ripe)
+    free = [box for cls, box in boxes if cls == "ripe"]
+    half_ripe = [box for cls, box in boxes if cls == "part"]
+    right = counted = 0
+    for berry in sorted(detections, key=lambda berry: -berry["score"]):
+        best = max(free, key=lambda box: overlap(box, berry["box"]), default=None)
+        if best is not None and overlap(best, berry["box"]) >= 0.5:
+            free.remove(best)
+            right += 1
+            counted += 1
+        elif all(overlap(box, berry["box"]) < 0.5 for box in half_ripe):
+            counted += 1
+    return right, counted
+
+
+HIT = {"score": 0.9, "box": [0, 0, 10, 10]}
+MISS = {"score": 0.8, "box": [50, 50, 10, 10]}
+BERRY = ("ripe", [1, 0, 10, 10])
+
+
+@pytest.mark.parametrize(
+    ("boxes", "detections", "expected"),
+    [
+        ([BERRY], [HIT], (1, 1)),
+        # A second box on the same berry is wrong, and so is a box on nothing.
+        ([BERRY], [HIT, HIT], (1, 2)),
+        ([BERRY], [HIT, MISS], (1, 2)),
+        ([], [MISS], (0, 1)),
+        # A half-ripe berry: neither right nor wrong. An unripe berry: wrong.
+        ([BERRY, ("part", MISS["box"])], [HIT, MISS], (1, 1)),
+        ([BERRY, ("unripe", MISS["box"])], [HIT, MISS], (1, 2)),
+    ],
+)
+def test_the_score_itself(boxes, detections, expected):
+    assert match(boxes, detections) == expected
+
+
+@needs_photographs
+def test_photographs_of_strawberries_and_other_things(ask):
+    labels = json.loads((PHOTOGRAPHS / "dev" / "labels.json").read_text("utf-8"))
+    right = counted = wanted = images = images_right = false_boxes = 0
+    for name, label in labels.items():
+        boxes = [(box["cls"], box["box"]) for box in label["boxes"]]
+        detections = ask((PHOTOGRAPHS / "dev" / name).read_bytes())
+        right_here, counted_here = match(boxes, detections)
+        right += right_here
+        counted += counted_here
+        ripe = sum(cls == "ripe" for cls, _ in boxes)
+        wanted += ripe
+        # Pictures with unripe or half-ripe berries only: nobody knows what is right.
         if ripe or not boxes:
             images += 1
             images_right += bool(ripe) == bool(detections)
         if not boxes:
-            false += len(detections)
-    return {
-        "F1": 2 * right / (found + wanted),
-        "image accuracy": images_right / images,
-    }, false
+            false_boxes += len(detections)
+    assert len(labels) == 85
+    assert 2 * right / (counted + wanted) >= LEAST_F1
+    assert images_right / images >= LEAST_IMAGE_ACCURACY
+    assert false_boxes <= MOST_FALSE_BOXES
 
 
-def test_the_score_itself():
-    hit = {"score": 0.9, "box": [0, 0, 10, 10]}
-    miss = {"score": 0.8, "box": [50, 50, 10, 10]}
-    berry = ("ripe", [1, 0, 10, 10])
-    perfect = {"F1": 1, "image accuracy": 1}
-    assert score([([berry], [hit]), ([], [])]) == (perfect, 0)
-    # A second box on the same berry is a mistake, and so is one on a negative.
-    assert score([([berry], [hit, hit])])[0]["F1"] == pytest.approx(2 / 3)
-    assert score([([berry], [hit]), ([], [miss])]) == (
-        {"F1": pytest.approx(2 / 3), "image accuracy": 0.5},
-        1,
-    )
-    # Half ripe: neither right nor wrong; unripe: wrong.
-    assert score([([berry, ("part", miss["box"])], [hit, miss])])[0]["F1"] == 1
-    assert score([([berry, ("unripe", miss["box"])], [hit, miss])])[0]["F1"] < 1
-
-
-@pytest.mark.skipif(
-    not PHOTOGRAPHS.exists(),
-    reason="the photographs (../shared/strawberry) are not beside the repository",
-)
-def test_real_photographs(ask):
-    labels = json.loads((PHOTOGRAPHS / "labels.json").read_text(encoding="utf-8"))
-    pictures = [
-        (
-            [(box["cls"], box["box"]) for box in label["boxes"]],
-            ask((PHOTOGRAPHS / name).read_bytes()),
-        )
-        for name, label in labels.items()
-    ]
-    reached, false_boxes = score(pictures)
-    assert len(pictures) == 85
-    for name, floor in FLOOR.items():
-        assert reached[name] >= floor, f"{reached}, {false_boxes} false boxes"
-    assert false_boxes <= MOST_FALSE_BOXES, f"{reached}, {false_boxes} false boxes"
+@needs_photographs
+def test_lookalikes_that_never_trained_get_no_box(ask):
+    """Other fruit, another orchard block and another kitchen than those that trained."""
+    held_groups = imported("models/photographs").HELD_GROUPS
+    folder = PHOTOGRAPHS / "lookalikes"
+    labels = json.loads((folder / "labels.json").read_text("utf-8"))
+    held = [name for name in labels if labels[name]["group"] in held_groups]
+    with_boxes = [name for name in held if ask((folder / name).read_bytes())]
+    assert len(held) == 108
+    assert len(with_boxes) <= MOST_LOOKALIKES * len(held), with_boxes

