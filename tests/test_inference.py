@@ -211,7 +211,7 @@ def test_a_header_with_another_size_is_refused(module):
 
 
 def test_what_the_network_answers_becomes_boxes(module, monkeypatch):
-    cells = np.zeros((1, 5, 104, 104), np.float32)
+    cells = np.zeros((1, 5, 88, 88), np.float32)
     cells[:, 1:] = 40  # the sides of each box: 40 pixels from its middle
     cells[0, 0, 30, 20] = 0.401
     # Below the threshold.
@@ -221,7 +221,7 @@ def test_what_the_network_answers_becomes_boxes(module, monkeypatch):
     cells[0, 0, 70, 23] = 0.9
     net = SimpleNamespace(setInput=lambda blob: None, forward=lambda: cells)
     monkeypatch.setattr(module, "NET", net)
-    better, other = module.find_strawberries(plain(416, 416))
+    better, other = module.find_strawberries(plain(352, 352))
     assert [better["score"], other["score"]] == [0.9, 0.401]
     # The middle of row 30, column 20 is (82, 122).
     assert (other["label"], other["box"]) == ("strawberry", [42, 82, 80, 80])
