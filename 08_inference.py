@@ -201,14 +201,14 @@ def find_qrcodes(img):
 # Read the neural network once, when this file is loaded. Each worker process has its
 # own: two threads that use the same network at once would get wrong answers.
 NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
-# The network looks at a picture of 352 x 352 pixels, and answers for each cell of 4 x 4.
-NET_SIDE = 352
+# The network looks at a picture of 416 x 416 pixels, and answers for each cell of 4 x 4.
+NET_SIDE = 416
 CELL = 4
 # The grey around the pictures with which it was trained.
 GREY = 114
 # Below this score, from 0 to 1, nothing is called a strawberry. models/README.md says how
 # often that is right.
-THRESHOLD = 0.4
+THRESHOLD = 0.45
 # Two boxes that share more than this part of their area are of the same berry.
 MAX_OVERLAP = 0.5
 
@@ -220,9 +220,9 @@ def find_strawberries(img):
     square = np.full((NET_SIDE, NET_SIDE, 3), GREY, np.uint8)
     square[:height, :width] = small
 
-    # The network wants (1, 3, 352, 352): red, green, blue, numbers from 0 to 1.
+    # The network wants (1, 3, 416, 416): red, green, blue, numbers from 0 to 1.
     NET.setInput(cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True))
-    # (5, 88, 88): five numbers for each cell.
+    # (5, 104, 104): five numbers for each cell.
     cells = NET.forward()[0]
 
     # The first of the five is the score: is the middle of a strawberry in this cell?
@@ -307,7 +307,7 @@ def answer_in_pixels_of_upload(data, img, step, detections):
 
 
 # Large photographs. A phone's JPEG has 12 megapixels and more, and the models look at
-# 352 and 800 pixels. A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size. At 1/4 it
+# 416 and 800 pixels. A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size. At 1/4 it
 # takes half the time and a sixteenth of the memory.
 IMREAD_MODES = {
     1: cv2.IMREAD_COLOR,
@@ -315,7 +315,7 @@ IMREAD_MODES = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-# More than twice what the strawberry network looks at, and more than the search for QR codes does.
+# Twice what the strawberry network looks at, and more than the search for QR codes does.
 ENOUGH_SIDE = 832
 
 

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from photographs import RIPE, UNKNOWN
 
-SIZE = 352  # input side of the network in pixels; its answer is SIZE / 4 wide and high
+SIZE = 416  # input side of the network in pixels; its answer is SIZE / 4 wide and high
 GREY = 114  # fills a picture that is not square
-THRESHOLD = 0.4  # a lower score is no berry
+THRESHOLD = 0.45  # a lower score is no berry
 
 
 def letterbox(image):

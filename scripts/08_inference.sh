@@ -68,7 +68,7 @@ curl -s "$URL/inference" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png
 # Find strawberries: the call of the notes, corrected. The score is between 0 and 1: the
 # higher, the more certain.
 curl -s -X POST "$URL/inference" -F model_type=strawberry -F "img_file=@$PHOTO"
-#=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[{"label":"strawberry","score":...,"box":[267,233,132,156]},{"label":"strawberry","score":...,"box":[147,125,135,155]},{"label":"strawberry","score":...,"box":[357,109,122,129]}]}]}
+#=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[{"label":"strawberry","score":...,"box":[142,119,137,159]},{"label":"strawberry","score":...,"box":[269,230,129,148]},{"label":"strawberry","score":...,"box":[360,108,120,137]}]}]}
 
 # Send several files under the same name: one result each, in the order of the upload.
 # PUT works like POST.

@@ -211,18 +211,18 @@ def test_a_header_with_another_size_is_refused(module):
 
 
 def test_what_the_network_answers_becomes_boxes(module, monkeypatch):
-    cells = np.zeros((1, 5, 88, 88), np.float32)
+    cells = np.zeros((1, 5, 104, 104), np.float32)
     cells[:, 1:] = 40  # the sides of each box: 40 pixels from its middle
-    cells[0, 0, 30, 20] = 0.401
+    cells[0, 0, 30, 20] = 0.451
     # Below the threshold.
-    cells[0, 0, 30, 60] = 0.399
+    cells[0, 0, 30, 60] = 0.449
     # One berry: two cells whose boxes share more than half of their area.
     cells[0, 0, 70, 20] = 0.8
     cells[0, 0, 70, 23] = 0.9
     net = SimpleNamespace(setInput=lambda blob: None, forward=lambda: cells)
     monkeypatch.setattr(module, "NET", net)
-    better, other = module.find_strawberries(plain(352, 352))
-    assert [better["score"], other["score"]] == [0.9, 0.401]
+    better, other = module.find_strawberries(plain(416, 416))
+    assert [better["score"], other["score"]] == [0.9, 0.451]
     # The middle of row 30, column 20 is (82, 122).
     assert (other["label"], other["box"]) == ("strawberry", [42, 82, 80, 80])
 

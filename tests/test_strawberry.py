@@ -10,7 +10,7 @@ from collection import PICTURES, ROOT, imported, lesson
 
 PHOTOGRAPHS = ROOT.parent / "shared" / "strawberry"
 # What the committed network must keep; models/README.md has its figures.
-LEAST_F1 = 0.72
+LEAST_F1 = 0.77
 LEAST_IMAGE_ACCURACY = 0.98
 MOST_FALSE_BOXES = 0  # on the 59 pictures of dev without a strawberry
 MOST_LOOKALIKES = 0.05  # part of the kept look-alikes that may get a box
@@ -61,9 +61,9 @@ def test_the_drawn_strawberries_are_found(ask):
         assert max(overlap(box, berry["box"]) for berry in found) > 0.5
 
 
-@pytest.mark.parametrize(("whiteness", "count"), [(0.9, 3), (0.935, 0)])
+@pytest.mark.parametrize(("whiteness", "count"), [(0.89, 3), (0.91, 1)])
 def test_fading_berries_cross_the_threshold(ask, whiteness, count):
-    """The lowest of three scores is 0.44 at first, the highest then 0.36."""
+    """The scores are 0.59, 0.57, 0.49 at first, then 0.47, 0.41, 0.26."""
     photo = cv2.imread(str(PICTURES / "strawberries.jpg"))
     faded = photo * (1 - whiteness) + 255 * whiteness
     assert len(ask(png(faded.astype(np.uint8)))) == count

@@ -133,7 +133,9 @@ def test_the_score_looks_at_pictures_as_lesson_8_does():
     lesson = imported("08_inference")
     served = lesson.find_strawberries(photo)
     assert lesson.THRESHOLD == answers.THRESHOLD
-    assert [berry["box"] for berry in served] == boxes.tolist()
+    # The lesson rounds to whole pixels later, the score at once.
+    for berry, box in zip(served, boxes, strict=True):
+        assert berry["box"] == pytest.approx(box, abs=1)
     assert [berry["score"] for berry in served] == pytest.approx(scores, abs=0.001)
 
 
