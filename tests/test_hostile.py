@@ -96,10 +96,10 @@ def finder_patterns(count, side):
     return png(cv2.resize(sheet, (side, side), interpolation=cv2.INTER_NEAREST))
 
 
-# 1 MB that unpacks to 1 GB of zeros.
+# Nearly 16 MB that unpack to 16 GB of zeros.
 PACKER = zlib.compressobj(9, wbits=-15)
 FIFTY_MB = PACKER.compress(bytes(50 * MEGABYTE)) + PACKER.flush(zlib.Z_FULL_FLUSH)
-GB_OF_PIXELS = b"\x78\xda" + FIFTY_MB * 20
+ZEROS_16_GB = b"\x78\xda" + FIFTY_MB * (15_500_000 // len(FIFTY_MB))
 PACKED_TEXT = zlib.compress(bytes(8 * MEGABYTE), 9)
 EIGHT_MB_OF_TEXT = png_chunk(b"zTXt", b"x\0\0" + PACKED_TEXT)
 SMALL_JPEG = jpeg(plain(64, 64))
@@ -109,6 +109,7 @@ REFUSED = {
     "empty": (b"", NO_FORMAT),
     "gif bomb": (b"GIF89a\xff\xff\xff\xff" + bytes(99), NO_FORMAT),
     "bmp": (cv2.imencode(".bmp", plain(9, 9))[1].tobytes(), NO_FORMAT),
+    "tiff": (cv2.imencode(".tiff", plain(9, 9))[1].tobytes(), NO_FORMAT),
     "heic": (b"\0\0\0\x18ftypheic" + bytes(99), NO_FORMAT),
     "jpeg signature": (b"\xff\xd8\xff", DAMAGED),
     "png signature": (b"\x89PNG\r\n\x1a\n", DAMAGED),
@@ -139,7 +140,7 @@ REFUSED = {
 BOUNDED = {
     "41 bytes ask for 4 GB": png_head(1, 1)[:33] + b"\xff\xff\xff\xf0IDAT",
     "2 GB of text": png_head(1, 1) + png_chunk(b"tEXt", b"", 0x7FFFFFFF) + PNG_END,
-    "1 GB of pixels": png_head(9, 9) + png_chunk(b"IDAT", GB_OF_PIXELS) + PNG_END,
+    "16 GB of pixels": png_head(9, 9) + png_chunk(b"IDAT", ZEROS_16_GB) + PNG_END,
     "without end": CODES[:-12],
     "6000 chunks": png_with(*[png_chunk(b"tRNS", b"")] * 6000),
     "arithmetic": arithmetic_jpeg(1),
@@ -159,7 +160,7 @@ SLOW = [
     "arithmetic, 1000 scans",
     "text bomb",
     "empty segments",
-    "1 GB of pixels",
+    "16 GB of pixels",
     "arithmetic, 50 scans",
     "lossless, 50 scans",
     "progressive, 1006 scans",

@@ -317,10 +317,11 @@ def test_413(server, path, request_parts):
     check_refused(response, 413, TOO_LARGE)
 
 
-def test_413_of_an_upload_of_unknown_length(server):
+@pytest.mark.parametrize("path", ["/inference", "/exam"])
+def test_413_of_an_upload_of_unknown_length(server, path):
     pieces = (bytes(1_000_000) for _ in range(18))
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    url = f"{server.url}/inference"
+    url = server.url + path
     response = requests.post(url, data=pieces, headers=headers, timeout=60)
     check_refused(response, 413, TOO_LARGE)
 
