@@ -1,12 +1,12 @@
-"""What lesson 8 carries, beside a limit: the same pictures without any server.
+"""What lesson 8 carries, beside a baseline: the same pictures without any server.
 
 Run    uv run benchmarks/serving.py     (or python, with the packages named below)
 
 Starts lesson 8 with the commands of docs/serving.md, asks it from another process and
-prints one table. Everything stays on 127.0.0.1 and ends within ten minutes. The limit
-is a program without a server: threads that decode the same files in full and look at
-them. Read the ratios, not the absolute numbers: the limit and the servers take turns,
-so that whatever else the machine does hits all of them alike.
+prints one table. Everything stays on 127.0.0.1 and ends within ten minutes. The
+baseline is a program without a server: threads that decode the same files in full and
+look at them. Read the ratios, not the absolute numbers: the baseline and the servers
+take turns, so that whatever else the machine does hits all of them alike.
 """
 # /// script
 # requires-python = ">=3.11"
@@ -48,7 +48,7 @@ HOST = "127.0.0.1"
 LESSON_PORT = "4958"
 TIMEOUT = 120  # seconds that a client waits for an answer
 CLIENTS = (1, 4, 16)
-LIMIT_THREADS = (1, 2)
+BASELINE_THREADS = (1, 2)
 
 
 # 1. The clients: raw sockets, and requests that are made beforehand.
@@ -153,10 +153,10 @@ def load(port, request, wanted, clients, seconds):
     return times, len(times) / wall, busy
 
 
-# 2. The limit: decode and inference of the same bytes, without a server.
+# 2. The baseline: decode and inference of the same bytes, without a server.
 
 
-def limit(data, threads, seconds):
+def baseline(data, threads, seconds):
     """(rate, CPU seconds for each picture) of so many threads in this process."""
     cv2.setNumThreads(1)
     numbers = np.frombuffer(data, np.uint8)
@@ -267,16 +267,16 @@ def cpu_seconds(process):
 
 
 def measure_round(servers, picture, data, wanted, seconds, pools):
-    """One line of figures for the limit and for each server and number of clients."""
+    """One line of figures for the baseline and for each server and number of clients."""
     asking, bare = pools
     lines = []
-    limits = {}
-    for threads in LIMIT_THREADS:
-        rate, cpu = bare.submit(limit, data, threads, seconds).result()
-        limits[threads] = rate
-        key = (picture, threads, "limit")
+    rates = {}
+    for threads in BASELINE_THREADS:
+        rate, cpu = bare.submit(baseline, data, threads, seconds).result()
+        rates[threads] = rate
+        key = (picture, threads, "baseline")
         lines.append({"key": key, "rate": rate, "cpu": cpu, "times": []})
-        limit_cpu = cpu
+        baseline_cpu = cpu
     request = post((picture, data))
     for clients in CLIENTS:
         for name, (port, process) in servers.items():
@@ -292,8 +292,8 @@ def measure_round(servers, picture, data, wanted, seconds, pools):
                     "times": times,
                     "busy": busy,
                     # One client is set beside one thread, more clients beside two.
-                    "of_rate": rate / limits[min(clients, 2)],
-                    "of_cpu": limit_cpu / cpu,
+                    "of_rate": rate / rates[min(clients, 2)],
+                    "of_cpu": baseline_cpu / cpu,
                     "memory": sum(p.memory_info().rss for p in tree(process)),
                 }
             )
@@ -326,7 +326,7 @@ def measure(rounds, seconds, servers, pictures):
 
 def show(lines):
     print(
-        "picture    clients  served by  requests/s  of limit  CPU ms  CPU share"
+        "picture    clients  served by  requests/s      rate  CPU ms  CPU ratio"
         "  p50 ms  p99 ms  p99/p50  MB in all"
     )
     for key in sorted({line["key"] for line in lines}):
@@ -335,7 +335,7 @@ def show(lines):
         rate = median(line["rate"] for line in rounds)
         cpu = 1000 * median(line["cpu"] for line in rounds)
         text = f"{picture:9}  {clients:7}  {name:9}  {rate:10.1f}"
-        if name == "limit":
+        if name == "baseline":
             print(f"{text}  {1:8.2f}  {cpu:6.1f}  {1:9.2f}")
             continue
         of_rate = median(line["of_rate"] for line in rounds)

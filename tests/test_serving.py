@@ -160,7 +160,7 @@ def test_benchmark(monkeypatch, capsys):
     serving.main()
     table = capsys.readouterr().out
     lines = {tuple(line.split()[:3]) for line in table.splitlines()[1:]}
-    for name in ("limit", *serving.commands()):
+    for name in ("baseline", *serving.commands()):
         for picture in ("640x480", "4000x3000"):
             assert (picture, "1", name) in lines, table
             assert (picture, "2", name) in lines, table
