@@ -47,16 +47,20 @@ app.json.sort_keys = False
 # --- 1. THE REQUEST: files -> bytes -> numpy -> cv2 -> model -> JSON ------------------
 
 
-# args stand in the URL; form and files in the request's body (notes: mistakes 29, 34).
+# This view answers with what arrived, so that you see which part arrives where: args
+# stand in the URL, form and files in the request's body (notes: mistakes 29, 34).
 # app.post(...) is app.route(..., methods=["POST"]).
 @app.post("/exam")
 def exam():
     files = {}
     for name, file in request.files.items():
         files[name] = {"filename": file.filename, "bytes": len(file.read())}
+    # jsonify(args=x) is jsonify({"args": x}).
     return jsonify(args=request.args, form=request.form, files=files)
 
 
+# Names in capitals stand further down: MODELS in part 2, IMREAD_MODES in part 3, the
+# limits in part 4.
 @app.route("/inference", methods=["POST", "PUT"])
 def api_inference():
     # What does the client ask for? A wrong value is a 400 that says what is allowed.
@@ -64,12 +68,14 @@ def api_inference():
     model_type = request.form.get("model_type", "")
     if model_type not in MODELS:
         abort(400, f"model_type: {model_type[:40]!r} is not one of {', '.join(MODELS)}")
+    # With ?draw=1 in the URL the answer is no JSON, but the picture with boxes in it.
     draw = request.args.get("draw", "0")
     if draw not in ("0", "1"):
         abort(400, f"draw: {draw[:40]!r} is not one of 0, 1")
 
     # request.files["img_file"] is the first file alone; getlist() gives all of them
-    # (notes: mistake 27). A file without a name is an empty field of a browser's form.
+    # (notes: mistake 27). Leave out a file without a name: a browser sends one if
+    # nobody has chosen a file.
     files = [file for file in request.files.getlist("img_file") if file.filename]
     most_files = 1 if draw == "1" else MAX_FILES
     if len(files) < 1 or len(files) > most_files:
@@ -78,7 +84,9 @@ def api_inference():
     # One file after the other. The list keeps the result of each (notes: mistake 33).
     results = []
     for file in files:
-        # A process of its own runs look_at_picture(), below, for this file: see part 4.
+        # Another process runs look_at_picture(), below, with the bytes of the file. Part
+        # 4 says why. Without it you could write here:
+        # look_at_picture(file.read(), model_type, draw == "1")
         answer = ask_worker(file, model_type, draw == "1")
         if draw == "1":
             return app.response_class(answer, status=200, mimetype="image/jpeg")
@@ -88,9 +96,12 @@ def api_inference():
 
 
 def look_at_picture(data, model_type, draw):
-    """Take the bytes of a picture file; return a dict, or with draw a JPEG's bytes."""
+    """Take the bytes of a picture file; return a dict, or with draw a JPEG's bytes.
+
+    Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
     check_format(data)
-    # 1 is the full size; a large photograph is read at 1/2, 1/4 or 1/8: see part 3.
+    # A large photograph is read at a smaller size, to save time: 1 is the full size, 2
+    # is half the width and height, then 4 and 8. See part 3.
     step = decoding_step(data)
     # The bytes as an array of numbers from 0 to 255 (notes: mistake 28).
     numbers = np.frombuffer(data, np.uint8)
@@ -99,9 +110,10 @@ def look_at_picture(data, model_type, draw):
         img = cv2.imdecode(numbers, IMREAD_MODES[step])
     except cv2.error as error:
         # The picture has too many pixels, or takes too much memory.
+        # from None: a traceback need not show both exceptions.
         raise BadPicture(reason_of(error)) from None
-    # For other bad files imdecode returns None (notes: mistake 31). Do not print what is
-    # in such a file (notes: mistake 32).
+    # For other bad files imdecode returns None (notes: mistake 31). Do not print what
+    # is in such a file (notes: mistake 32).
     if img is None:
         raise BadPicture("cannot be read: it is damaged, or takes too much memory")
     detections = inference(img, model_type)
@@ -117,7 +129,7 @@ def inference(img, model_type):
 
 
 class BadPicture(Exception):
-    """The file cannot be looked at; the client gets a 400 with the text."""
+    """The file cannot be looked at. The text says why."""
 
 
 # Who refuses a request, each time with a message that says why:
@@ -127,22 +139,26 @@ class BadPicture(Exception):
 #   many pixels. They raise BadPicture.
 # - Part 4: the picture takes too long or too much memory, or stops its process.
 # ask_worker() makes a 400 of the last two. json_error() in part 3 makes all of it JSON.
-# A mistake in this file, or in your model, is no refusal: the client gets a 500.
+# A mistake in this file, or in your model, is no refusal: the client gets a 500. (But
+# see MODELS: a model that is too slow or crashes looks like a bad picture.)
 
 
 # --- 2. THE MODELS: from a picture to a list of detections ----------------------------
 
-# A model is a function: it is given a picture, and it returns a list of detections. To
-# add one you need detection(), here, and MODELS, at the end of this part. How the two
-# models between them work is for a second reading.
+# A model is a function: it is given a picture, and it returns a list of detections. The
+# picture is an array (height, width, 3) of uint8: blue, green, red. A large JPEG
+# arrives smaller, with 832 pixels or more on its longer side.
+# To add a model you need detection(), here, and MODELS, at the end of this part. The
+# two models in between are for a second reading.
 
 
 def detection(img, label, score, box):
-    """One thing that was found. box: [x, y, width, height] in pixels of img."""
+    """One thing that was found. box: [x, y, width, height] in pixels of img; x and y
+    are of its top left corner."""
     img_height, img_width = img.shape[:2]
     x, y, width, height = box
     # Cut off what lies outside the picture.
-    # float(): jsonify does not know NumPy's numbers.
+    # float(): jsonify does not take most of NumPy's numbers.
     left = float(np.clip(x, 0, img_width))
     top = float(np.clip(y, 0, img_height))
     right = float(np.clip(x + width, 0, img_width))
@@ -167,8 +183,9 @@ def resized(img, longer_side):
 
 # Search in a picture whose longer side has at most this many pixels.
 QR_SIDE = 800
-# Ignore squares whose outline is shorter than 0.15 x the longer side of the picture.
-# Thousands of tiny squares would take minutes.
+# OpenCV first looks for the squares in the corners of a QR code. Ignore squares whose
+# outline is shorter than 0.15 x the longer side of the picture: thousands of tiny ones
+# would take minutes.
 QR_MIN_OUTLINE = 0.15
 
 
@@ -180,8 +197,8 @@ def find_qrcodes(img):
     settings = detector.getArucoParameters()
     settings.minMarkerPerimeterRate = QR_MIN_OUTLINE
     detector.setArucoParameters(settings)
-    # This function gives the codes as bytes. The one that gives texts raises an exception
-    # if a code is not UTF-8.
+    # This function gives the codes as bytes. The one that gives texts raises an
+    # exception if a code is not UTF-8.
     _, contents, corners, _ = detector.detectAndDecodeBytesMulti(small)
 
     detections = []
@@ -189,11 +206,12 @@ def find_qrcodes(img):
         # A code was seen but could not be read.
         if not content:
             continue
-        # (4, 2): x and y of the four corners. "+ 1", since from 3 to 5 are three pixels.
+        # (4, 2): x and y of the four corners. Pixels 3 to 5 are three, so add 1.
         left, top = corners[number].min(axis=0)
         right, bottom = corners[number].max(axis=0) + 1
         box = np.array([left, top, right - left, bottom - top]) / scale
         text = content.decode("utf-8", errors="replace")
+        # A code that could be read is certain: its score is 1.
         detections.append(detection(img, text, 1, box))
     return detections
 
@@ -201,13 +219,13 @@ def find_qrcodes(img):
 # Read the neural network once, when this file is loaded. Each worker process has its
 # own: two threads that use the same network at once would get wrong answers.
 NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
-# The network looks at a picture of 416 x 416 pixels, and answers for each cell of 4 x 4.
+# The network looks at a picture of 416 x 416 pixels. It answers for each cell of 4 x 4.
 NET_SIDE = 416
 CELL = 4
 # The grey around the pictures with which it was trained.
 GREY = 114
-# Below this score, from 0 to 1, nothing is called a strawberry. models/README.md says how
-# often that is right.
+# Below this score, from 0 to 1, nothing is called a strawberry. models/README.md says
+# how often that is right.
 THRESHOLD = 0.45
 # Two boxes that share more than this part of their area are of the same berry.
 MAX_OVERLAP = 0.5
@@ -227,8 +245,8 @@ def find_strawberries(img):
 
     # The first of the five is the score: is the middle of a strawberry in this cell?
     scores = cells[0]
-    # A cell counts if its score is high enough and no neighbour has a higher one. dilate()
-    # gives for each cell the highest score of its 3 x 3 neighbours.
+    # A cell counts if its score is high enough and no neighbour has a higher one.
+    # dilate() gives for each cell the highest score of its 3 x 3 neighbours.
     highest_near = cv2.dilate(scores, np.ones((3, 3)))
     is_middle = (scores >= THRESHOLD) & (scores == highest_near)
 
@@ -252,10 +270,10 @@ def find_strawberries(img):
 
 
 # Add your own model here, and its function above. After a restart the page, the errors
-# and ?draw=1 know it. If it raises an exception, the client gets a 500, and the traceback
-# is in the server's terminal. Reading a picture and looking at it may take MAX_SECONDS
-# and MAX_MEMORY. If your model needs more, the client gets a 400 that blames the picture:
-# raise these two numbers in part 4.
+# and ?draw=1 know it. If it raises an exception, the client gets a 500, and the
+# traceback is in the server's terminal. Reading a picture and looking at it may take
+# MAX_SECONDS and MAX_MEMORY. If your model needs more, the client gets a 400 that
+# blames the picture: raise these two numbers in part 4.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -266,7 +284,7 @@ MODELS = {
 
 
 def check_format(data):
-    """BadPicture unless a file starts as one of the three formats does."""
+    """Raise BadPicture unless a file starts like a JPEG, PNG or WebP."""
     is_jpeg = data.startswith(b"\xff\xd8\xff")
     is_png = data.startswith(b"\x89PNG\r\n\x1a\n")
     is_webp = data.startswith(b"RIFF") and data[8:12] == b"WEBP"
@@ -289,7 +307,7 @@ def is_out_of_memory(error):
 
 
 # A model's boxes are in pixels of the picture that it was given, with fractions. The
-# client gets whole pixels of the file that it sent. This is done here and nowhere else.
+# client gets whole pixels of the file that it sent.
 def answer_in_pixels_of_upload(data, img, step, detections):
     height, width = img.shape[:2]
     if step > 1:
@@ -315,7 +333,7 @@ IMREAD_MODES = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-# Twice what the strawberry network looks at, and more than the search for QR codes does.
+# Twice NET_SIDE, and more than QR_SIDE.
 ENOUGH_SIDE = 832
 
 
@@ -325,7 +343,7 @@ def decoding_step(data):
     if size is None:
         return 1
     width, height = size
-    # OpenCV's own check counts the pixels of the small picture.
+    # Check the full size here: OpenCV would count the pixels of the smaller picture.
     if width * height > MAX_PIXELS:
         raise BadPicture(TOO_MANY_PIXELS)
     step = 1
@@ -353,7 +371,7 @@ def jpeg_size(data):
 
 
 def size_before_decoding(data, img, step):
-    """(width, height) of a JPEG that was decoded smaller, turned as img is turned."""
+    """(width, height) of a JPEG that was decoded smaller; swapped if img was turned."""
     width, height = jpeg_size(data)
     # Decoding at 1/4 makes 3 pixels of 9, 10, 11 or 12: it rounds up.
     small_width = math.ceil(width / step)
@@ -367,7 +385,7 @@ def size_before_decoding(data, img, step):
     raise BadPicture("is damaged: its header gives another size than its picture has")
 
 
-PINK = (155, 0, 208)
+PINK = (155, 0, 208)  # blue, green, red
 WHITE = (255, 255, 255)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 # Pixels of the drawn picture's longer side, at most: enough for a screen.
@@ -386,6 +404,7 @@ def draw_detections(img, detections):
     # Where a label is already: the next one must not cover it.
     is_taken = np.zeros((height, width), bool)
 
+    # First all the boxes, so that none of them covers a label.
     for found in detections:
         x, y, box_width, box_height = [round(side * scale) for side in found["box"]]
         cv2.rectangle(drawn, (x, y, box_width, box_height), PINK, thickness)
@@ -444,8 +463,8 @@ def json_error(error):
 
 # --- 4. WORKERS AND LIMITS ------------------------------------------------------------
 #
-# A few bytes can make a decoder compute for minutes, ask for gigabytes, or crash. No
-# check of a file finds all of them. So the server never decodes a picture. It passes the
+# A small file can make a decoder compute for minutes, ask for gigabytes, or crash. No
+# check finds every such file. So the server never decodes a picture. It passes the
 # bytes to a worker, a process of its own, and ends the worker if it takes too long. A
 # bad file stops one worker, and another one takes its place.
 #
@@ -454,13 +473,24 @@ def json_error(error):
 #
 # The workers also make the lesson fast: there is one for each core of the processor.
 
-# How large a request may be. 16 MB are a few photographs of a phone. Flask keeps small
-# files in memory and puts larger ones into temporary files. Above one of these limits
-# the answer is 413.
+# How large a request may be. Above one of these limits the answer is 413. 16 MB are a
+# few photographs of a phone. Flask keeps small files in memory and puts larger ones
+# into temporary files.
 app.config["MAX_CONTENT_LENGTH"] = 16_000_000
+# With curl -F: how many fields and files, and the bytes of each field.
 app.config["MAX_FORM_PARTS"] = 20
-app.config["MAX_FORM_MEMORY_SIZE"] = 500_000
+MAX_TEXT = 500_000
+app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
 TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
+
+
+# Without files (curl -d) the two limits above do not hold: Flask reads all fields at
+# once, and 16 MB of them take a gigabyte of memory.
+@app.before_request
+def limit_text():
+    if request.mimetype == "application/x-www-form-urlencoded":
+        request.max_content_length = MAX_TEXT
+
 
 # The pictures in one request. Ten large ones take a few seconds.
 MAX_FILES = 10
@@ -484,9 +514,9 @@ CRASHED = "stops the process that reads it: save it as a new JPEG"
 # One worker for each core. At most 8, because each can fill MAX_MEMORY.
 WORKERS = min(os.cpu_count() or 1, 8)
 
-# What a worker finds in its environment when it starts; later would be too late.
+# Environment variables for the workers. They are set before a worker starts.
 WORKER_ENVIRONMENT = {
-    # OpenCV reads it while it is imported.
+    # OpenCV reads this one while it is imported.
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
     # Linux's malloc reads these. Without them it gives the memory of each picture back
     # to the system, and asks for it again for the next. That costs a tenth of the time.
@@ -498,12 +528,13 @@ WORKER_ENVIRONMENT = {
 # under every server; "fork", a copy of the server, is not safe where threads run.
 SPAWN = multiprocessing.get_context("spawn")
 
-# The server passes an upload on in pieces of so many bytes: it never holds a whole file.
+# The server passes an upload on in pieces of so many bytes: it never holds a large file
+# in memory.
 PIECE = 1_000_000
 
 
 class Worker:
-    """A process that looks at one picture after the other, as the server sees it."""
+    """The server's side of one worker process."""
 
     def __init__(self):
         self.process = None
@@ -531,26 +562,30 @@ class Worker:
         self.process = None
         self.pipe.close()
 
-    def takes(self, request):
-        """Whether the worker runs and takes a request."""
+    def takes(self, task):
+        """Whether the worker runs and takes a task, which is (model_type, draw).
+
+        It answers "go on". Before that the file is not read: if the worker has died, a
+        new one can still get all of it."""
         if self.process is None:
             return False
         try:
-            self.pipe.send(request)
+            self.pipe.send(task)
             return self.pipe.poll(MAX_SECONDS) and self.pipe.recv() == "go on"
         except (EOFError, ConnectionError):
             return False
 
     def ask(self, file, model_type, draw):
         """("ok", answer) of look_at_picture(), or ("bad picture" or "bug", text)."""
-        request = (model_type, draw)
+        task = (model_type, draw)
         # Somebody may have ended the worker since its last picture.
-        if not self.takes(request):
+        if not self.takes(task):
             self.stop()
             self.start()
-            if not self.takes(request):
+            if not self.takes(task):
                 raise RuntimeError("a new worker does not take a picture")
         try:
+            # Read a piece and send it, until a piece is empty: the file has ended.
             while piece := file.read(PIECE):
                 self.pipe.send_bytes(piece)
             # No bytes: this was the last piece.
@@ -570,12 +605,14 @@ class Worker:
 
 
 class IdleWorkers:
-    """The workers that have nothing to do: who comes first is served first.
+    """The workers that have nothing to do. A request takes one out, and puts it back.
 
-    queue.Queue would nearly do. But there a request that comes at the right moment is
-    served before those that wait, and some answers take three times as long as most.
-    (concurrent.futures.ProcessPoolExecutor fails for everybody once a process dies.)
-    """
+    The request that has waited longest gets the next worker."""
+
+    # Why not queue.Queue? There a request that comes at the right moment is served
+    # before those that wait, and some answers take three times as long as most.
+    # Why not concurrent.futures.ProcessPoolExecutor? Once one of its processes dies, it
+    # fails for everybody.
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -640,6 +677,7 @@ def ask_worker(file, model_type, draw):
     try:
         status, answer = worker.ask(file, model_type, draw)
     finally:
+        # Its process was ended: start another one.
         if worker.process is None:
             start_in_background(worker)
         else:
@@ -660,7 +698,9 @@ def run_worker(pipe):
     # Ctrl+C in the terminal reaches the worker, too. The server decides when it ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_server, daemon=True).start()
-    # Decoders print parts of the file as they are: a client could forge lines of the log.
+    # Decoders print parts of the file as they are: a client could forge lines of the
+    # log. So throw away what this process writes to stderr, which has the number 2. It
+    # also hides the warnings of your model: print() is not hidden.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     # One thread for each worker: more would take more time in all.
     cv2.setNumThreads(1)
@@ -723,7 +763,8 @@ def end_with_server():
 # --- 5. THE PAGE ----------------------------------------------------------------------
 
 
-# The page is one string: HTML, its style, its script. It loads no other file.
+# The page is one string: HTML, its style, its script. You may skip the script: it sends
+# the same requests as curl, and shows the answers.
 # Text of a client goes into textContent, so HTML in it stays text.
 PAGE = """<!doctype html>
 <html lang="ko">

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+import requests
 from collection import lesson
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +34,7 @@ from uploads import (
     DAMAGED,
     NO_FORMAT,
     REFUSALS,
+    TOO_LARGE,
     TOO_MANY_PIXELS,
     TOO_SLOW,
     check_refused,
@@ -279,6 +281,50 @@ def test_eight_attackers_and_eight_others(server):
         time.sleep(0.1)
     assert watch.left() == before
     assert [path for path in server.temporary.rglob("*") if path.is_file()] == []
+
+
+# Fields without files, as curl -d sends them. Parsing 16 MB of them takes a gigabyte.
+TEXTS = {
+    "fields without a value": b"a&" * 7_900_000,
+    "escaped letters": b"%41" * 5_000_000,
+    "one field": b"a=" + b"b" * 15_000_000,
+}
+
+
+def in_pieces(data):
+    """The data as a generator: then requests does not tell the server its length."""
+    for start in range(0, len(data), MEGABYTE):
+        yield data[start : start + MEGABYTE]
+
+
+@pytest.mark.parametrize("path", ["/exam", "/inference"])
+@pytest.mark.parametrize("make_body", [bytes, in_pieces], ids=["length", "no length"])
+@pytest.mark.parametrize("name", TEXTS)
+def test_text_does_not_fill_the_memory(server, name, make_body, path):
+    """Refused if its length is known. Otherwise Werkzeug reads half a megabyte of it."""
+    watch = Watch(server)
+    idle, _ = watch.memory()
+    watch.start()
+    try:
+        response = send_text(server, path, make_body(TEXTS[name]))
+    finally:
+        watch.ended.set()
+        watch.join()
+    if make_body == bytes:
+        check_refused(response, 413, TOO_LARGE)
+    assert response.status_code < 500
+    assert watch.server_peak - idle < 60 * MEGABYTE
+
+
+def test_half_a_megabyte_of_text_and_no_more(server):
+    assert send_text(server, "/exam", b"a=" + b"b" * 499_998).status_code == 200
+    response = send_text(server, "/exam", b"a=" + b"b" * 499_999)
+    check_refused(response, 413, TOO_LARGE)
+
+
+def send_text(server, path, body):
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    return requests.post(server.url + path, body, headers=kind, timeout=60)
 
 
 EDITS = st.lists(
