@@ -11,13 +11,15 @@ Notes  flask > app; app > decorater > route; app > run
 
 from flask import Flask
 
-# The app object holds everything that you add below: routes, settings, the logger.
+# The app object is your web application.
 # __name__ tells Flask in which folder the app is.
 app = Flask(__name__)
 
 
-# A route connects a path with a function. When a request for /hello comes in,
-# Flask calls hello(). The path must start with "/".
+# The path is the part of a URL after the host and the port: here /hello. It must start
+# with "/".
+# The line with @ is a decorator. It connects the path with the function below it: this
+# is a route. When a request for /hello comes in, Flask calls hello().
 @app.route("/hello")
 def hello():
     # The text that the function returns is the answer.
@@ -26,7 +28,7 @@ def hello():
 
 
 # The condition is true when you start this file with "python 01_hello.py". It is false
-# when another program imports the file: then no server starts.
+# when another program imports the file: then app.run() is not called.
 # With a spelling mistake in __name__, Python stops with NameError (notes: mistake 3).
 if __name__ == "__main__":
     app.run(
@@ -39,8 +41,8 @@ if __name__ == "__main__":
         # It is part of the URL: http://127.0.0.1:8080/hello. If a URL has no port,
         # the browser uses 80 for http and 443 for https (notes: mistake 13).
         port=8080,
-        # True helps while you write code: Flask restarts when you save the file,
-        # and the browser shows every error together with your source code.
+        # True helps while you write code: Flask restarts when you save the file. When
+        # your code raises an exception, the browser shows it with your source code.
         # Never use True when other computers can call the server: they would see
         # your source code and could run programs on your computer
         # (notes: mistake 14).

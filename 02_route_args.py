@@ -20,19 +20,21 @@ app = Flask(__name__)
 # Flask passes it to the view as a string: /test/foo calls get_username("foo").
 @app.route("/test/<username>")
 def get_username(username):
-    # The client (a browser or curl) chooses this text, and the answer is HTML.
-    # escape() turns "<" into "&lt;": the browser shows the character "<" and runs nothing.
-    # Without escape() a text such as <script>...</script> would run in the browser
-    # (notes: mistake 2).
+    # The client (a browser or curl) chooses this text, and Flask sends the answer as
+    # HTML. escape() turns "<" into "&lt;": the browser shows the character "<" and runs
+    # nothing. Without escape() the browser would run the code in a text such as
+    # <img src=x onerror=alert(1)> (notes: mistake 2).
     text = escape(username)
     return f"test: {text} (a string)"
 
 
 # int in <int:number> is a converter: it takes only digits and turns them into an int.
-# /test/42 matches both routes. Flask prefers the one with the narrower rule: this one.
+# /test/42 matches both routes. Flask takes the more exact one: this one. The order in
+# the file does not matter.
 # -1 and 1.5 contain other characters, so they go to get_username(). Without
 # get_username() they would be a 404 (notes: mistake 6).
-# Give each view a name of its own (notes: mistake 7).
+# Give each view a name of its own: when a name comes twice, Flask raises AssertionError
+# at the start (notes: mistake 7).
 @app.route("/test/<int:number>")
 def get_number(number):
     return f"test: {number} (a number)"
@@ -41,7 +43,7 @@ def get_number(number):
 # path is a converter, too: it takes the rest of the path, including every "/".
 # The other converters of Flask:
 #     <float:price>           a number with a point: 1.5, but not 1
-#     <string(length=2):code> a string of two characters
+#     <string(length=2):code> a string of two characters; <username> is <string:username>
 #     <any(red, blue):color>  one of these words
 #     <uuid:key>              a UUID: 32 hexadecimal digits with "-" between them
 @app.route("/folder/<path:name>")
@@ -49,11 +51,14 @@ def get_path(name):
     return f"folder: {escape(name)}"
 
 
+# Every request has a method. It says what the client wants: GET asks for a page, POST
+# sends data, PUT stores or replaces something. A browser sends GET for a URL.
 # A route answers GET requests, unless you name other methods: this one answers POST
 # and PUT. For GET or DELETE Flask answers 405 and lists the allowed methods in the
 # header Allow. (The method OPTIONS asks for that list. Flask itself answers it.)
 @app.route("/exam", methods=["POST", "PUT"])
 def exam():
+    # request is the request that Flask is answering now.
     return f"method: {request.method}"
 
 
@@ -67,6 +72,6 @@ if __name__ == "__main__":
 # Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
 #     curl -s -w '\n' http://127.0.0.1:8080/test/-1
 #     #=> test: -1 (a number)
-# With signed=True the converter takes a "-" before the digits. Without it,
+# With signed=True the converter takes a "-" before the digits. Without signed=True,
 # get_username() answers.
 # Which converter would you need for /test/1.5?

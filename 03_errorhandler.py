@@ -42,7 +42,8 @@ def divide(a, b):
 
 
 # An error handler can also be for a class of Python exceptions. When b is 0, divide()
-# raises ZeroDivisionError, and Flask calls this function.
+# raises ZeroDivisionError, and Flask calls this function. The status 400 means that the
+# client's request is wrong.
 @app.errorhandler(ZeroDivisionError)
 def division_by_zero(error):
     return "<h1>The second number must not be 0</h1>", 400
@@ -51,14 +52,15 @@ def division_by_zero(error):
 FRUITS = ["apple", "pear", "melon"]
 
 
-# This view has a bug: for the number 3 and above Python raises IndexError.
+# This view has a bug: from the number 3 on Python raises IndexError.
 @app.route("/fruit/<int:number>")
 def fruit(number):
     return FRUITS[number]
 
 
-# IndexError has no error handler of its own, so it becomes a 500. Flask prints the
-# traceback in the server's terminal. The client gets only this page.
+# IndexError has no error handler of its own, so Flask calls the one for the status 500.
+# It means that the server's program has an error. Flask prints the traceback in the
+# server's terminal. The client gets only this page.
 # With debug=True Flask does not call this function: the client gets the traceback.
 @app.errorhandler(500)
 def server_error(error):
@@ -77,6 +79,4 @@ if __name__ == "__main__":
 #     #=> 200
 # A person still reads "404 Error". A program reads the status, and 200 means that
 # the page exists.
-# If you start the lesson with "flask --app 03_errorhandler run --port 8080 --reload",
-# it starts again by itself each time you save the file.
 # How can fruit() answer 404 when the number is too large?

@@ -18,27 +18,27 @@ from markupsafe import escape
 app = Flask(__name__)  # Flask, not False (notes: mistake 8).
 
 
-# Some work must be done once, before the first request. Do it here: Python runs this
-# line once, when the lesson starts.
+# Some work must be done once, before the first request. Do it outside the functions:
+# Python runs this line once, when the lesson starts.
 # The notes use @app.before_first_request. Flask 2.3 removed it (notes: mistake 9).
 START_TIME = time.strftime("%H:%M:%S")
 
 
-# A hook is a function that Flask calls for every request. before_request(),
-# after_request() and the view show_open() call add_step(), so that you see their order.
+# A hook is a function that Flask calls for every request: this one before the view. The
+# line with @ decides that. The name of the function is free.
 # g holds values for one request: its hooks and its view can use them. The next request
 # gets a new, empty g.
-def add_step(step):
-    g.steps.append(step)
-    # flush=True: print it now, do not wait for more text.
-    print(step, flush=True)
-
-
-# Flask calls this hook before the view.
 @app.before_request
 def before_request():
     g.steps = []
     add_step("before_request")
+
+
+# The two hooks and the view call this function. So you see in which order they run.
+def add_step(step):
+    g.steps.append(step)
+    # flush=True: print it now, do not wait for more text.
+    print(step, flush=True)
 
 
 # Flask calls this hook after the view and passes the response to it. The client sees
@@ -70,10 +70,12 @@ def show_open():
     return f"open since {START_TIME}\n"
 
 
-# At a first reading you may skip the rest, down to "if __name__". Some work must wait for
-# the first request. The hook below remembers the host name that this request used.
-# The server runs each request in a thread of its own, so two requests can run a hook at
-# the same time. The lock lets only one of them at a time run the code under "with".
+# At a first reading you may skip the rest, down to "if __name__".
+#
+# Some work must wait for the first request. remember_first_host() stores the host (name
+# and port) that this request used.
+# The server runs each request in a thread of its own, so two requests can run this hook
+# at the same time. The lock lets only one of them at a time run the code under "with".
 # Without it two requests could both find that FIRST_HOST is missing.
 first_lock = Lock()
 
@@ -88,6 +90,7 @@ def remember_first_host():
 
 @app.route("/hosts")
 def hosts():
+    # The client chooses the host, so escape it.
     first_host = escape(app.config["FIRST_HOST"])
     this_host = escape(request.host)
     return f"first request: {first_host}\nthis request: {this_host}\n"

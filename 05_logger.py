@@ -18,9 +18,9 @@ app = Flask(__name__)
 
 # This handler writes log messages into the file exam_log.log, in the folder where you
 # start the lesson.
-# When the next message would make the file larger than 2000 bytes, exam_log.log is
-# renamed to exam_log.log.1, and a new exam_log.log starts. The old .1 becomes .2, and
-# so on. The old .10 is deleted.
+# When the file would reach 2000 bytes with the next message, exam_log.log is renamed to
+# exam_log.log.1, and a new exam_log.log starts. The old .1 becomes .2, and so on. The
+# old .10 is deleted.
 # With delay=True the file is created with the first message.
 file_handler = RotatingFileHandler(
     "exam_log.log", maxBytes=2000, backupCount=10, delay=True
@@ -30,9 +30,9 @@ file_handler = RotatingFileHandler(
 file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
 # From here on app.logger writes into the file as well as into the terminal.
-# The notes write "if not app.debug:" before the next line. That does not keep messages
-# out of the file in debug mode: app.run(debug=True) turns debug on only later
-# (notes: mistake 18).
+# In the notes the next line stands under "if not app.debug:", so that there is no log
+# file in debug mode. But at this line debug is still off: app.run(debug=True) turns it
+# on later (notes: mistake 18).
 app.logger.addHandler(file_handler)
 
 # The levels are, from low to high: DEBUG, INFO, WARNING, ERROR, CRITICAL.
@@ -65,12 +65,13 @@ def levels():
 
 @app.errorhandler(404)
 def page_not_found(error):
-    # A browser also asks for /favicon.ico, its little picture: that is a 404, too.
     # The text of error does not name the path, so log the path (notes: mistake 20).
     # The client chooses the path, and %0a in it is a newline: then the client could add
     # a line to your log. ascii() writes a newline as \n, and a Korean letter as \uXXXX.
     path = ascii(request.path)
     # Log 200 characters at most, so that one path does not fill the whole file.
+    # With a browser you also find /favicon.ico here: it asks for the picture in its
+    # tab.
     app.logger.error("404: %s", path[:200])
     return "<h1>404 Error</h1>", 404
 

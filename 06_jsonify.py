@@ -31,13 +31,14 @@ def get_username(username):
     )
 
 
-# 2. jsonify: it makes the text and sets the type. The status is 200. First two settings
-# for all its answers.
-# Setting 1: json.dumps above writes a Korean letter as \uXXXX. jsonify writes the letter.
-# The old setting JSON_AS_ASCII has no effect any more (notes: mistake 21).
+# 2. jsonify: it makes the text and sets the type. The status is 200.
+# Two settings come before the view. They apply to all answers of jsonify.
+# Setting 1: send Korean letters as they are. Without this line jsonify writes a Korean
+# letter as \uXXXX, as json.dumps does above. The old setting JSON_AS_ASCII has no
+# effect any more (notes: mistake 21).
 app.json.ensure_ascii = False
-# Setting 2: the keys stay in your order. Without it jsonify sorts them: "one", "tmp",
-# "two".
+# Setting 2: keep the keys in your order. Without this line jsonify sorts them: "one",
+# "tmp", "two".
 app.json.sort_keys = False
 
 
@@ -47,7 +48,7 @@ def hello_json():
     return jsonify(data)
 
 
-# 3. Return the dict: Flask calls jsonify for you. A list works, too.
+# 3. Return a dict: Flask calls jsonify for you. A list works, too.
 @app.route("/dict")
 def plain_dict():
     return {"인사": "안녕하세요"}

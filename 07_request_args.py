@@ -17,8 +17,8 @@ app = Flask(__name__)
 
 # request.args holds the arguments in the URL. /login?user_name=foo&tmp_parameter=bar
 # has two. Every value is a string. get() returns None if the argument is missing.
-# This is not a real login: never put a password into a URL. Browsers and servers keep
-# the URLs in lists.
+# This is not a real login: never put a password into a URL. Browsers keep URLs in their
+# history, servers in their logs.
 @app.route("/login")
 def login():
     username = request.args.get("user_name")
@@ -65,7 +65,7 @@ def even():
 # Flask's own page for this error does not name the missing argument. This answer does.
 @app.errorhandler(BadRequestKeyError)
 def argument_missing(error):
-    # Every Python exception has args: what was given to it when it was raised. Here
+    # Every Python exception has args: what was given to it when it was created. Here
     # args[0] is the name in the brackets, such as "number".
     name = error.args[0]
     return jsonify({"error": f"{name} is missing in the URL"}), 400

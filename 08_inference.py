@@ -771,7 +771,7 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
-<title>Lesson 8: What is in the picture?</title>
+<title>사진에 무엇이 있나요? · What is in the picture?</title>
 <style>
   :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }
   body { max-width: 45rem; margin: auto; padding: 1rem; overflow-wrap: anywhere }
@@ -793,15 +793,17 @@ PAGE = """<!doctype html>
   <label for="pictures">사진을 고르거나 끌어다 놓으세요 · Choose or drop pictures</label>
   <input type="file" id="pictures" name="img_file" multiple required
          accept="image/jpeg,image/png,image/webp" aria-describedby="limits">
-  <small id="limits">JPEG, PNG, WebP · 16 MB · 25 megapixels</small>
+  <small id="limits">JPEG, PNG, WebP · 16 MB · 2500만 픽셀 (25 megapixels)</small>
   <label for="model">모델 · Model</label>
   <select id="model" name="model_type">
     {% for name in models %}<option>{{ name }}</option>{% endfor %}
   </select>
   <p>
     <button id="find">찾기 · Find</button>
-    <button id="sample" type="button" hidden>예제 사진 · Try a sample</button>
-    <noscript><button formaction="/inference?draw=1">그림 · Picture</button></noscript>
+    <button id="sample" type="button" hidden>예제 사진으로 해 보기 · Try a sample</button>
+    <noscript>
+      <button formaction="/inference?draw=1">상자를 그린 그림 · Picture with boxes</button>
+    </noscript>
 </form>
 <div id="results" aria-live="polite"></div>
 
@@ -810,7 +812,7 @@ PAGE = """<!doctype html>
   const input = document.getElementById("pictures");
   const sample = document.getElementById("sample");
   const results = document.getElementById("results");
-  const NO_ANSWER = "서버가 답하지 않습니다 · The server does not answer";
+  const NO_ANSWER = "서버가 응답하지 않습니다 · The server does not answer";
   let newestSearch = 0;
 
   function add(parent, tag, text = "") {
@@ -853,7 +855,7 @@ PAGE = """<!doctype html>
       return;
     }
     const { width, height, detections } = answer.results[0];
-    message.textContent = `${detections.length}개 찾음 · ${detections.length} found`;
+    message.textContent = `${detections.length}개를 찾았습니다 · ${detections.length} found`;
     if (detections.length === 0) {
       message.textContent = "아무것도 찾지 못했습니다 · Nothing found";
     }

@@ -4,7 +4,7 @@
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 2.
-# In a script HTTPie must not read standard input: it would wait, or send a POST.
+# In cron or CI HTTPie would read standard input, and wait or send a POST.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 2 has the path /folder/a.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/folder/a") in
@@ -45,16 +45,16 @@ curl -s -w '\n' -X POST "$URL/exam"
 http --body PUT "$URL/exam"
 #=> method: PUT
 
-# It does not take GET. The status is 405, and Allow lists the allowed methods: POST, PUT
-# and OPTIONS, in any order.
+# It does not take GET. The status is 405, and Allow lists the allowed methods: POST,
+# PUT and OPTIONS, in any order.
 http --headers GET "$URL/exam"
 #=> HTTP/1.1 405 METHOD NOT ALLOWED
 #=> ...
 #=> Allow: ...
 #=> ...
 
-# This client sends an HTML tag in the path. A browser would run the code in onerror.
-# After escape() it is text: the browser shows it and runs nothing.
+# This client sends an HTML tag in the path. Without escape() a browser would run the
+# code in onerror. After escape() it is text: the browser shows it and runs nothing.
 http --body "$URL/test/<img src=x onerror=alert(1)>"
 #=> test: &lt;img src=x onerror=alert(1)&gt; (a string)
 

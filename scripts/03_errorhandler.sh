@@ -4,7 +4,7 @@
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 3.
-# In a script HTTPie must not read standard input: it would wait, or send a POST.
+# In cron or CI HTTPie would read standard input, and wait or send a POST.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 3 has the path /divide/8/2.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/divide/8/2") in

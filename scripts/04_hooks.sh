@@ -4,7 +4,7 @@
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 4.
-# In a script HTTPie must not read standard input: it would wait, or send a POST.
+# In cron or CI HTTPie would read standard input, and wait or send a POST.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 4 has the path /hosts.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/hosts") in
@@ -15,7 +15,8 @@ esac
 set -v
 
 # -i prints the headers of the answer, too. X-Steps lists the steps in order; "view" is
-# show_open(). The same steps are in the server's terminal.
+# show_open(). The same steps are in the server's terminal. (Its first two steps are of
+# a request that looked for lesson 4. No view runs for that one.)
 curl -s -i "$URL/open"
 #=> HTTP/1.1 200 OK
 #=> ...

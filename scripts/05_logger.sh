@@ -5,7 +5,7 @@
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 5.
-# In a script HTTPie must not read standard input: it would wait, or send a POST.
+# In cron or CI HTTPie would read standard input, and wait or send a POST.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 5 has the path /levels.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/levels") in
@@ -28,8 +28,7 @@ ls exam_log.log exam_log.log.1
 #=> exam_log.log
 #=> exam_log.log.1
 
-# "-size +2000c" means larger than 2000 bytes. find lists such log files, and "grep -c ."
-# counts the lines: there are none. You need not learn this command.
+# No log file is larger than 2000 bytes: find lists such files, and grep counts them.
 find . -maxdepth 1 -name 'exam_log.log*' -size +2000c | grep -c .
 #=> 0
 
@@ -42,7 +41,7 @@ curl -s "$URL/levels"
 tail -n 1 exam_log.log
 #=> ... WARNING a warning
 
-# No route matches this path: the handler for 404 logs an error.
+# No route matches this path: the error handler for 404 logs an error.
 http --print=hb "$URL/nowhere"
 #=> HTTP/1.1 404 NOT FOUND
 #=> ...

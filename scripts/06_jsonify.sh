@@ -20,8 +20,7 @@ curl -s -w '\n%{http_code} %{content_type}\n' "$URL/test/foo"
 #=> {"username": "foo", "foo": "foo", "bar": 10000}
 #=> 201 application/json
 
-# %ED%95%9C in a URL is the Korean letter 한. json.dumps writes it as \ud55c, unless you
-# write json.dumps(result, ensure_ascii=False).
+# %ED%95%9C in a URL is the Korean letter 한. json.dumps writes it as \ud55c.
 curl -s -w '\n' "$URL/test/%ED%95%9C"
 #=> {"username": "\ud55c", "foo": "foo", "bar": 10000}
 

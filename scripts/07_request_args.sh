@@ -4,7 +4,7 @@
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 7.
-# In a script HTTPie must not read standard input: it would wait, or send a POST.
+# In cron or CI HTTPie would read standard input, and wait or send a POST.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 7 has the path /login.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/login") in
@@ -23,8 +23,8 @@ curl -s "$URL/login?user_name=foo"
 curl -s "$URL/login?user_name=foo&tmp_parameter=bar"
 #=> {"auth":"success","tmp_parameter":"bar"}
 
-# With name==value HTTPie adds "?" and "&" for you. It also encodes characters that have
-# a meaning in a URL, here the spaces and "&".
+# With name==value HTTPie adds "?" and "&" for you. It also encodes characters that must
+# not stand in a value in a URL, here the spaces and "&".
 http --body "$URL/login" user_name==foo tmp_parameter=='a & b'
 #=> {"auth":"success","tmp_parameter":"a & b"}
 

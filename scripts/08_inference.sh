@@ -9,7 +9,7 @@ PICTURES=$(dirname "$0")/pictures
 # look for lesson 8.
 # In -F curl wants a file name in quotes if it has a comma, a semicolon or a quote.
 PHOTO=$(printf '%s' "${2:-$PICTURES/strawberries.jpg}" | sed '/[,;"\\]/{s/["\\]/\\&/g;s/.*/"&"/;}')
-# In a script HTTPie must not read standard input: it would wait, or send it.
+# In cron or CI HTTPie would read standard input, and wait or send it.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 8 has the path /inference.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/inference") in
@@ -42,9 +42,9 @@ http --offline --form "$URL/exam" model_type=qrcode img_file=qrcode.png
 curl -s "$URL/exam" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
 #=> {"args":{},"form":{"model_type":"qrcode"},"files":{"img_file":{"filename":"qrcode.png","bytes":5445}}}
 
-# --multipart is HTTPie's word for -F: each field is a part of its own, with a line of
-# dashes and the boundary before it. A file's part has a filename. Its bytes would stand
-# in the empty line above "--cut--": the file /dev/null is empty.
+# --multipart is HTTPie's word for -F: each field is a part of its own. The boundary,
+# here "cut", is the text that separates the parts. A file's part has a filename, and
+# below it the bytes of the file: here none, because /dev/null is an empty file.
 http --offline --multipart --boundary=cut "$URL/exam" model_type=qrcode img_file@/dev/null
 #=> POST /exam HTTP/1.1
 #=> ...

@@ -136,7 +136,7 @@ def test_the_sample(browser, width):
     set_width(browser, width)
     assert page_width(browser) <= width
     browser.find_element(By.ID, "sample").click()
-    assert wait_for_messages(browser, 1) == ["3개 찾음 · 3 found"]
+    assert wait_for_messages(browser, 1) == ["3개를 찾았습니다 · 3 found"]
     assert page_width(browser) <= width
     scores = [text.removeprefix("strawberry ") for text in texts(browser, "li")]
     assert all(re.fullmatch(r"0\.\d\d", score) for score in scores)
@@ -154,7 +154,7 @@ def test_a_large_photograph_that_lies_on_its_side(browser, tmp_path, width):
     photograph = tmp_path / "photograph.jpg"
     photograph.write_bytes(with_orientation(jpeg(lying), 6))
     set_width(browser, width)
-    assert search(browser, photograph) == ["3개 찾음 · 3 found"]
+    assert search(browser, photograph) == ["3개를 찾았습니다 · 3 found"]
     assert page_width(browser) <= width
     assert_boxes_are_right(browser)
 
@@ -164,7 +164,7 @@ def test_several_pictures(browser):
     pictures = [PICTURES / name for name in names]
     messages = search(browser, *pictures, model_type="qrcode")
     assert texts(browser, "h2") == names
-    assert messages[0] == "2개 찾음 · 2 found"
+    assert messages[0] == "2개를 찾았습니다 · 2 found"
     assert messages[1] == "아무것도 찾지 못했습니다 · Nothing found"
     assert messages[2].startswith("img_file: 'draw.py' is not")
     assert sorted(texts(browser, "li")) == ["Hello Flask 1.00", "안녕하세요 1.00"]
@@ -195,7 +195,7 @@ def test_the_server_is_gone(browser):
         WebDriverWait(browser, 10).until(results)
     finally:
         set_offline(browser, False)
-    assert messages == ["서버가 답하지 않습니다 · The server does not answer"]
+    assert messages == ["서버가 응답하지 않습니다 · The server does not answer"]
 
 
 def set_offline(browser, offline):
@@ -208,7 +208,9 @@ def set_offline(browser, offline):
 def test_html_of_a_client_stays_text(browser, tmp_path):
     picture = tmp_path / f"{HTML}.png"
     picture.write_bytes(png(qr(HTML)))
-    assert search(browser, picture, model_type="qrcode") == ["1개 찾음 · 1 found"]
+    assert search(browser, picture, model_type="qrcode") == [
+        "1개를 찾았습니다 · 1 found"
+    ]
     assert texts(browser, "h2") == [f"{HTML}.png"]
     assert texts(browser, "li") == [f"{HTML} 1.00"]
     assert browser.find_elements(By.CSS_SELECTOR, "img[src=x]") == []
@@ -251,7 +253,9 @@ def test_the_browser_asks_for_a_picture(browser):
     assert texts(browser, "figure") == []
 
 
-@pytest.mark.parametrize("button", ["찾기 · Find", "그림 · Picture"])
+@pytest.mark.parametrize(
+    "button", ["찾기 · Find", "상자를 그린 그림 · Picture with boxes"]
+)
 def test_without_javascript(plain_browser, server, button):
     plain_browser.get(server.url)
     assert not plain_browser.find_element(By.ID, "sample").is_displayed()
