@@ -16,6 +16,7 @@ The file has five parts, and you may stop reading after any of them: 1 the reque
 import collections
 import math
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import queue
 import signal
@@ -549,7 +550,7 @@ class Worker:
         # The worker has this end of the pipe now. As long as the server had it too, it
         # would not notice that the worker has ended.
         pipe_of_worker.close()
-        # Wait until it is ready. EOFError: it ended, and has printed why.
+        # Wait until it is ready. If it ends before that, this raises EOFError.
         self.pipe.recv()
 
     def stop(self):
@@ -663,11 +664,19 @@ def start_in_background(worker):
 
 
 def start_worker(worker):
+    # Ctrl+C in the terminal reaches the worker, too. The server decides when it ends. So
+    # this thread blocks the signal, and the worker inherits that. Windows cannot do it.
+    if sys.platform != "win32":
+        # Starting this helper of Python would end the block, so start it first.
+        multiprocessing.resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         worker.start()
-    finally:
-        # If it could not start, the request that takes it out tries again.
-        idle_workers.put(worker)
+    except EOFError:
+        # It ended before it was ready, and has printed why.
+        pass
+    # If it has not started, the request that takes it out tries again.
+    idle_workers.put(worker)
 
 
 def ask_worker(file, model_type, draw):
@@ -695,7 +704,7 @@ def ask_worker(file, model_type, draw):
 
 def run_worker(pipe):
     """Look at one picture after the other, until the server is gone."""
-    # Ctrl+C in the terminal reaches the worker, too. The server decides when it ends.
+    # On Windows Ctrl+C is ignored from here on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_server, daemon=True).start()
     # Decoders print parts of the file as they are: a client could forge lines of the

@@ -57,7 +57,7 @@ class Server:
 
 
 @contextmanager
-def serve(command, port, cwd, env=None):
+def serve(command, port, cwd, env=None, new_group=False):
     """Start `command` in `cwd`, wait until `port` answers; stop it at the end."""
     assert not answers(port), f"port {port} is in use: stop what uses it"
     log_file = Path(cwd) / "server.log"
@@ -69,6 +69,7 @@ def serve(command, port, cwd, env=None):
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            start_new_session=new_group,
         )
     server = Server(process, f"http://127.0.0.1:{port}", log_file)
     try:

@@ -1,6 +1,8 @@
 """Lesson 8's worker processes: they start when needed, end with the server, come back."""
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -112,6 +114,20 @@ def test_no_worker_survives_the_server(server):
         server.process.kill()
         wait_until(lambda: not any(is_alive(process) for process in children))
         assert isinstance(response.exception(), OSError)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("seconds", [0, 0.1, 0.2, 0.4, 0.8])
+def test_ctrl_c_while_workers_start_ends_everything_quietly(tmp_path, seconds):
+    """Ctrl+C reaches the server and its workers: a group of processes."""
+    command = [sys.executable, str(ROOT / "08_inference.py")]
+    with serve(command, 4958, tmp_path, new_group=True) as server:
+        time.sleep(seconds)
+        workers = workers_of(server)
+        os.killpg(server.process.pid, signal.SIGINT)
+        assert server.process.wait(20) == 0
+    assert "Traceback" not in server.log
+    wait_until(lambda: not any(is_alive(worker) for worker in workers))
 
 
 def test_a_mistake_in_a_model_is_a_500_with_its_traceback_in_the_log(tmp_path):
