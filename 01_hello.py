@@ -16,8 +16,8 @@ from flask import Flask
 app = Flask(__name__)
 
 
-# The path is the part of a URL after the host and the port: here /hello. It must start
-# with "/".
+# In http://127.0.0.1:8080/hello the host is 127.0.0.1, the port is 8080, and the path
+# is /hello. A path starts with "/".
 # The line with @ is a decorator. It connects the path with the function below it: this
 # is a route. When a request for /hello comes in, Flask calls hello().
 @app.route("/hello")
@@ -61,4 +61,5 @@ if __name__ == "__main__":
 #     curl -s -w '\n' http://127.0.0.1:8080/hello
 #     #=> <h1>Hello World!</h1>
 # A function can have two routes. Now the address that Flask prints works, too.
-# Write a second function with another name and the route "/hello". Which one answers?
+# Write a second function below hello(), with another name and the route "/hello". Which
+# one answers?

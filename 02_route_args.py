@@ -22,8 +22,8 @@ app = Flask(__name__)
 def get_username(username):
     # The client (a browser or curl) chooses this text, and Flask sends the answer as
     # HTML. escape() turns "<" into "&lt;": the browser shows the character "<" and runs
-    # nothing. Without escape() the browser would run the code in a text such as
-    # <img src=x onerror=alert(1)> (notes: mistake 2).
+    # nothing. Without escape() the browser would run alert(1), the code in a text such
+    # as <img src=x onerror=alert(1)> (notes: mistake 2).
     text = escape(username)
     return f"test: {text} (a string)"
 
@@ -58,7 +58,7 @@ def get_path(name):
 # header Allow. (The method OPTIONS asks for that list. Flask itself answers it.)
 @app.route("/exam", methods=["POST", "PUT"])
 def exam():
-    # request is the request that Flask is answering now.
+    # request, from the import above, describes the request that Flask is answering now.
     return f"method: {request.method}"
 
 

@@ -24,8 +24,8 @@ def even(number):
     return f"{number} is even"
 
 
-# This function is an error handler. Flask calls it for every 404: after abort(404),
-# and when no route matches the path. What it returns is the answer.
+# This function is an error handler. Flask calls it after abort(404), and when no route
+# matches the path. What it returns is the answer.
 @app.errorhandler(404)
 def page_not_found(error):
     # error is the exception. It holds a code (404), a name and a description.
@@ -41,9 +41,9 @@ def divide(a, b):
     return f"{a // b}"
 
 
-# An error handler can also be for a class of Python exceptions. When b is 0, divide()
-# raises ZeroDivisionError, and Flask calls this function. The status 400 means that the
-# client's request is wrong.
+# You can also write an error handler for a class of Python exceptions. When b is 0,
+# divide() raises ZeroDivisionError, and Flask calls this function. The status 400 means
+# that the client's request is wrong.
 @app.errorhandler(ZeroDivisionError)
 def division_by_zero(error):
     return "<h1>The second number must not be 0</h1>", 400
@@ -52,14 +52,15 @@ def division_by_zero(error):
 FRUITS = ["apple", "pear", "melon"]
 
 
-# This view has a bug: from the number 3 on Python raises IndexError.
+# This view has a bug: for the number 3 and every larger one, Python raises
+# IndexError.
 @app.route("/fruit/<int:number>")
 def fruit(number):
     return FRUITS[number]
 
 
 # IndexError has no error handler of its own, so Flask calls the one for the status 500.
-# It means that the server's program has an error. Flask prints the traceback in the
+# 500 means that the server's program has an error. Flask prints the traceback in the
 # server's terminal. The client gets only this page.
 # With debug=True Flask does not call this function: the client gets the traceback.
 @app.errorhandler(500)

@@ -25,7 +25,7 @@ START_TIME = time.strftime("%H:%M:%S")
 
 
 # A hook is a function that Flask calls for every request: this one before the view. The
-# line with @ decides that. The name of the function is free.
+# line with @ decides that. You choose the name of the function.
 # g holds values for one request: its hooks and its view can use them. The next request
 # gets a new, empty g.
 @app.before_request
@@ -34,15 +34,17 @@ def before_request():
     add_step("before_request")
 
 
-# The two hooks and the view call this function. So you see in which order they run.
+# before_request(), after_request() and show_open() call this function. So you see in
+# which order they run.
 def add_step(step):
     g.steps.append(step)
     # flush=True: print it now, do not wait for more text.
     print(step, flush=True)
 
 
-# Flask calls this hook after the view and passes the response to it. The client sees
-# the steps in the header X-Steps.
+# Flask makes a response of what the view returned: an object with the status, the
+# headers and the body. It passes the response to this hook before it sends it. The
+# client sees the steps in the header X-Steps.
 # Return the response: without "return response" the client gets a 500
 # (notes: mistake 11).
 @app.after_request
@@ -53,7 +55,7 @@ def after_request(response):
 
 
 # A second before_request hook: Flask calls them in the order of this file.
-# If a hook returns nothing (None), the next hook or the view runs. If it returns
+# If such a hook returns nothing (None), the next hook or the view runs. If it returns
 # anything else, that is the answer, and the view does not run (notes: mistake 10).
 # The status 503 means "not available now".
 @app.before_request
@@ -73,10 +75,12 @@ def show_open():
 # At a first reading you may skip the rest, down to "if __name__".
 #
 # Some work must wait for the first request. remember_first_host() stores the host (name
-# and port) that this request used.
+# and port) that this request used. It stores it in app.config: unlike g, this dict is
+# the same for all requests.
 # The server runs each request in a thread of its own, so two requests can run this hook
 # at the same time. The lock lets only one of them at a time run the code under "with".
-# Without it two requests could both find that FIRST_HOST is missing.
+# Without it two requests could both find that FIRST_HOST is missing, and the second
+# would overwrite the first.
 first_lock = Lock()
 
 

@@ -21,7 +21,8 @@ app = Flask(__name__)
 # When the file would reach 2000 bytes with the next message, exam_log.log is renamed to
 # exam_log.log.1, and a new exam_log.log starts. The old .1 becomes .2, and so on. The
 # old .10 is deleted.
-# With delay=True the file is created with the first message.
+# With delay=True the file is created with the first message, not when the lesson
+# starts.
 file_handler = RotatingFileHandler(
     "exam_log.log", maxBytes=2000, backupCount=10, delay=True
 )
@@ -66,12 +67,13 @@ def levels():
 @app.errorhandler(404)
 def page_not_found(error):
     # The text of error does not name the path, so log the path (notes: mistake 20).
-    # The client chooses the path, and %0a in it is a newline: then the client could add
-    # a line to your log. ascii() writes a newline as \n, and a Korean letter as \uXXXX.
+    # The client chooses the path, and %0a in it is a newline. Without ascii() the
+    # client could add a line to your log. ascii() writes a newline as \n, and a Korean
+    # letter as \uXXXX.
     path = ascii(request.path)
     # Log 200 characters at most, so that one path does not fill the whole file.
-    # With a browser you also find /favicon.ico here: it asks for the picture in its
-    # tab.
+    # With a browser you also find /favicon.ico in the log: it asks for the picture in
+    # its tab.
     app.logger.error("404: %s", path[:200])
     return "<h1>404 Error</h1>", 404
 

@@ -65,8 +65,8 @@ def even():
 # Flask's own page for this error does not name the missing argument. This answer does.
 @app.errorhandler(BadRequestKeyError)
 def argument_missing(error):
-    # Every Python exception has args: what was given to it when it was created. Here
-    # args[0] is the name in the brackets, such as "number".
+    # Every Python exception has args (not those of a URL): what was given to it when it
+    # was created. Here args[0] is the name in the brackets, such as "number".
     name = error.args[0]
     return jsonify({"error": f"{name} is missing in the URL"}), 400
 

@@ -61,11 +61,13 @@ def exam():
 
 
 # Names in capitals stand further down: MODELS in part 2, IMREAD_MODES in part 3, the
-# limits in part 4.
+# limits in part 4. So do the functions that are called here: ask_worker() stands in part
+# 4, the others in part 3.
 @app.route("/inference", methods=["POST", "PUT"])
 def api_inference():
     # What does the client ask for? A wrong value is a 400 that says what is allowed.
-    # These messages hold at most 40 characters of it. "!r" writes a newline as \n.
+    # These messages hold at most 40 characters of it. "!r" puts it in quotes, and
+    # writes a newline as \n.
     model_type = request.form.get("model_type", "")
     if model_type not in MODELS:
         abort(400, f"model_type: {model_type[:40]!r} is not one of {', '.join(MODELS)}")
@@ -85,8 +87,8 @@ def api_inference():
     # One file after the other. The list keeps the result of each (notes: mistake 33).
     results = []
     for file in files:
-        # Another process runs look_at_picture(), below, with the bytes of the file. Part
-        # 4 says why. Without it you could write here:
+        # Another process runs look_at_picture(), below, with the bytes of the file.
+        # Part 4 says why. Without it you could write here:
         # look_at_picture(file.read(), model_type, draw == "1")
         answer = ask_worker(file, model_type, draw == "1")
         if draw == "1":
@@ -111,8 +113,7 @@ def look_at_picture(data, model_type, draw):
         img = cv2.imdecode(numbers, IMREAD_MODES[step])
     except cv2.error as error:
         # The picture has too many pixels, or takes too much memory.
-        # from None: a traceback need not show both exceptions.
-        raise BadPicture(reason_of(error)) from None
+        raise BadPicture(reason_of(error)) from error
     # For other bad files imdecode returns None (notes: mistake 31). Do not print what
     # is in such a file (notes: mistake 32).
     if img is None:
@@ -136,9 +137,10 @@ class BadPicture(Exception):
 # Who refuses a request, each time with a message that says why:
 # - Flask, at request.form above: the request is too large (413). Part 4 has the limits.
 # - api_inference(): a field is wrong (400).
-# - look_at_picture() and what it calls: the file is no picture, is damaged or has too
-#   many pixels. They raise BadPicture.
-# - Part 4: the picture takes too long or too much memory, or stops its process.
+# - look_at_picture() and what it calls: the file is no picture, is damaged, has too many
+#   pixels, or needs too much memory to be read. They raise BadPicture.
+# - Part 4: the picture takes too long, the model needs too much memory, or the process
+#   stops.
 # ask_worker() makes a 400 of the last two. json_error() in part 3 makes all of it JSON.
 # A mistake in this file, or in your model, is no refusal: the client gets a 500. (But
 # see MODELS: a model that is too slow or crashes looks like a bad picture.)
@@ -146,9 +148,10 @@ class BadPicture(Exception):
 
 # --- 2. THE MODELS: from a picture to a list of detections ----------------------------
 
-# A model is a function: it is given a picture, and it returns a list of detections. The
-# picture is an array (height, width, 3) of uint8: blue, green, red. A large JPEG
-# arrives smaller, with 832 pixels or more on its longer side.
+# A model is a function: it is given a picture, and it returns a list of detections, an
+# empty one if it finds nothing. The picture is an array (height, width, 3) of uint8:
+# blue, green, red. A large JPEG arrives smaller, with 832 pixels or more on its longer
+# side.
 # To add a model you need detection(), here, and MODELS, at the end of this part. The
 # two models in between are for a second reading.
 
@@ -207,7 +210,9 @@ def find_qrcodes(img):
         # A code was seen but could not be read.
         if not content:
             continue
-        # (4, 2): x and y of the four corners. Pixels 3 to 5 are three, so add 1.
+        # corners[number] has the shape (4, 2): x and y of four corners. min(axis=0) is
+        # the smallest x and the smallest y. Pixels 3 to 5 are three pixels, so add 1 to
+        # the largest.
         left, top = corners[number].min(axis=0)
         right, bottom = corners[number].max(axis=0) + 1
         box = np.array([left, top, right - left, bottom - top]) / scale
@@ -226,7 +231,7 @@ CELL = 4
 # The grey around the pictures with which it was trained.
 GREY = 114
 # Below this score, from 0 to 1, nothing is called a strawberry. models/README.md says
-# how often that is right.
+# how often the network is right.
 THRESHOLD = 0.45
 # Two boxes that share more than this part of their area are of the same berry.
 MAX_OVERLAP = 0.5
@@ -241,13 +246,14 @@ def find_strawberries(img):
 
     # The network wants (1, 3, 416, 416): red, green, blue, numbers from 0 to 1.
     NET.setInput(cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True))
-    # (5, 104, 104): five numbers for each cell.
+    # (5, 104, 104): five numbers for each cell. 104 is NET_SIDE / CELL.
     cells = NET.forward()[0]
 
     # The first of the five is the score: is the middle of a strawberry in this cell?
     scores = cells[0]
     # A cell counts if its score is high enough and no neighbour has a higher one.
-    # dilate() gives for each cell the highest score of its 3 x 3 neighbours.
+    # dilate() gives for each cell the highest score in the 3 x 3 cells around it,
+    # itself included.
     highest_near = cv2.dilate(scores, np.ones((3, 3)))
     is_middle = (scores >= THRESHOLD) & (scores == highest_near)
 
@@ -261,7 +267,8 @@ def find_strawberries(img):
         boxes.append([middle_x - left, middle_y - top, left + right, top + bottom])
         box_scores.append(float(scores[row, column]))
 
-    # Two neighbouring cells may both find the same berry: keep the better box.
+    # Two cells that are near, but not neighbours, may both find the same berry. Their
+    # boxes overlap: keep the better one.
     # NMSBoxes gives the positions of the boxes to keep, the best one first.
     detections = []
     for number in cv2.dnn.NMSBoxes(boxes, box_scores, THRESHOLD, MAX_OVERLAP):
@@ -273,8 +280,8 @@ def find_strawberries(img):
 # Add your own model here, and its function above. After a restart the page, the errors
 # and ?draw=1 know it. If it raises an exception, the client gets a 500, and the
 # traceback is in the server's terminal. Reading a picture and looking at it may take
-# MAX_SECONDS and MAX_MEMORY. If your model needs more, the client gets a 400 that
-# blames the picture: raise these two numbers in part 4.
+# at most MAX_SECONDS and MAX_MEMORY. If your model needs more, the client gets a 400
+# that blames the picture: raise these two numbers in part 4.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -354,14 +361,17 @@ def decoding_step(data):
 
 
 def jpeg_size(data):
-    """(width, height) as a JPEG's header says; None if it does not say, or no JPEG."""
+    """(width, height) as a JPEG's header says; None if there is no such header."""
     if not data.startswith(b"\xff\xd8"):
         return None
-    # After these two bytes come segments: FF, a kind, a length, and what they hold.
+    # After these two bytes come segments: FF, a kind (1 byte), a length (2 bytes), and
+    # what the segment holds. The length counts its own two bytes. In "big" numbers the
+    # first byte counts 256.
     position = 2
     while data[position : position + 1] == b"\xff":
         kind = data[position + 1 : position + 2]
-        # C0, C1, C2: "start of frame" of the usual kinds of JPEG.
+        # C0, C1, C2: the picture itself, in the usual kinds of JPEG. The segment holds
+        # 1 other byte, then the height (2 bytes), then the width (2 bytes).
         if kind in (b"\xc0", b"\xc1", b"\xc2"):
             height = int.from_bytes(data[position + 5 : position + 7], "big")
             width = int.from_bytes(data[position + 7 : position + 9], "big")
@@ -414,11 +424,11 @@ def draw_detections(img, detections):
         x, y, box_width, _ = [round(side * scale) for side in found["box"]]
         score = f"{found['score']:.2f}"
         text = f"{found['label'][:MAX_LABEL]} {score}"
-        label_width, label_height, baseline = label_size(text, font_scale)
-        # On a small box the score alone: there is no room for more.
+        label_width, label_height, text_bottom = label_size(text, font_scale)
+        # If the label is much wider than the box, write the score alone.
         if label_width > 1.5 * box_width:
             text = score
-            label_width, label_height, baseline = label_size(text, font_scale)
+            label_width, label_height, text_bottom = label_size(text, font_scale)
         left = max(0, min(x, width - label_width))
         top = free_row(is_taken, left, y - label_height, label_width, label_height)
         # Labels everywhere, down to the edge: this box stays without one.
@@ -426,7 +436,7 @@ def draw_detections(img, detections):
             continue
         is_taken[top : top + label_height, left : left + label_width] = True
         cv2.rectangle(drawn, (left, top, label_width, label_height), PINK, cv2.FILLED)
-        start = (left + 2, top + baseline)
+        start = (left + 2, top + text_bottom)
         cv2.putText(drawn, text, start, FONT, font_scale, WHITE, 1, cv2.LINE_AA)
 
     _, jpeg = cv2.imencode(".jpg", drawn)
@@ -434,7 +444,8 @@ def draw_detections(img, detections):
 
 
 def label_size(text, font_scale):
-    """Width and height of a label, and how far below its top the letters stand."""
+    """Width and height of a label, and the distance from its top to the line on which
+    the letters stand: there putText starts."""
     (text_width, text_height), below = cv2.getTextSize(text, FONT, font_scale, 1)
     return text_width + 4, text_height + below + 2, text_height + 2
 
@@ -525,12 +536,13 @@ WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "32000000",
 }
 
-# "spawn" starts a new Python that imports this file. That works on every system and
-# under every server; "fork", a copy of the server, is not safe where threads run.
+# "spawn" starts a new Python that imports this file, and so does not call app.run().
+# That works on every system and under every server; "fork", a copy of the server, is
+# not safe where threads run.
 SPAWN = multiprocessing.get_context("spawn")
 
-# The server passes an upload on in pieces of so many bytes: it never holds a large file
-# in memory.
+# The server passes an upload on in pieces of this many bytes: it never holds a large
+# file in memory.
 PIECE = 1_000_000
 
 
@@ -542,7 +554,12 @@ class Worker:
         self.pipe = None
 
     def start(self):
+        # A pipe has two ends, one for each process. What one end sends, the other
+        # receives. recv() waits for it. poll(3) waits at most 3 seconds, and says
+        # whether something has come. If the other end is closed, they raise EOFError or
+        # ConnectionError.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
+        # daemon=True: when the server ends, this process is ended, too.
         self.process = SPAWN.Process(
             target=run_worker, args=(pipe_of_worker,), daemon=True
         )
@@ -550,7 +567,7 @@ class Worker:
         # The worker has this end of the pipe now. As long as the server had it too, it
         # would not notice that the worker has ended.
         pipe_of_worker.close()
-        # Wait until it is ready. If it ends before that, this raises EOFError.
+        # Wait until it says "ready". If it has ended instead, this raises EOFError.
         self.pipe.recv()
 
     def stop(self):
@@ -587,6 +604,7 @@ class Worker:
                 raise RuntimeError("a new worker does not take a picture")
         try:
             # Read a piece and send it, until a piece is empty: the file has ended.
+            # (":=" gives the name a value and tests it.)
             while piece := file.read(PIECE):
                 self.pipe.send_bytes(piece)
             # No bytes: this was the last piece.
@@ -628,6 +646,7 @@ class IdleWorkers:
                 return self.workers.popleft()
             my_queue = queue.SimpleQueue()
             self.waiting.append(my_queue)
+        # Wait here without the lock, because put() needs it.
         return my_queue.get()
 
     def put(self, worker):
@@ -664,8 +683,9 @@ def start_in_background(worker):
 
 
 def start_worker(worker):
-    # Ctrl+C in the terminal reaches the worker, too. The server decides when it ends. So
-    # this thread blocks the signal, and the worker inherits that. Windows cannot do it.
+    # Ctrl+C in the terminal reaches the worker, too. The server decides when it ends.
+    # So this thread blocks the signal, and the worker inherits that. Windows cannot do
+    # it.
     if sys.platform != "win32":
         # Starting this helper of Python would end the block, so start it first.
         multiprocessing.resource_tracker.ensure_running()
@@ -751,7 +771,7 @@ def limit_memory():
     """From now on this process gets at most MAX_MEMORY more bytes."""
     if sys.platform != "linux":
         return
-    # Here, since Windows does not have it.
+    # Imported here, not at the top: Windows does not have this module.
     import resource
 
     with open("/proc/self/status") as status:
@@ -765,7 +785,9 @@ def limit_memory():
 
 def end_with_server():
     """End this process as soon as the server has ended, however it ended."""
+    # daemon=True does not help when the server is killed.
     multiprocessing.parent_process().join()
+    # sys.exit() would end only this thread.
     os._exit(0)
 
 
@@ -773,7 +795,8 @@ def end_with_server():
 
 
 # The page is one string: HTML, its style, its script. You may skip the script: it sends
-# the same requests as curl, and shows the answers.
+# the same requests as curl, and shows the answers. Where {% %} and {{ }} stand, page(),
+# below, fills in the models. Only a browser without JavaScript shows <noscript>.
 # Text of a client goes into textContent, so HTML in it stays text.
 PAGE = """<!doctype html>
 <html lang="ko">
@@ -802,7 +825,7 @@ PAGE = """<!doctype html>
   <label for="pictures">사진을 고르거나 끌어다 놓으세요 · Choose or drop pictures</label>
   <input type="file" id="pictures" name="img_file" multiple required
          accept="image/jpeg,image/png,image/webp" aria-describedby="limits">
-  <small id="limits">JPEG, PNG, WebP · 16 MB · 2500만 픽셀 (25 megapixels)</small>
+  <small id="limits">JPEG, PNG, WebP · 한 장에 16 MB, 2500만 픽셀까지 (25 megapixels)</small>
   <label for="model">모델 · Model</label>
   <select id="model" name="model_type">
     {% for name in models %}<option>{{ name }}</option>{% endfor %}
@@ -811,7 +834,7 @@ PAGE = """<!doctype html>
     <button id="find">찾기 · Find</button>
     <button id="sample" type="button" hidden>예제 사진으로 해 보기 · Try a sample</button>
     <noscript>
-      <button formaction="/inference?draw=1">상자를 그린 그림 · Picture with boxes</button>
+      <button formaction="/inference?draw=1">사진에 상자 그리기 · Picture with boxes</button>
     </noscript>
 </form>
 <div id="results" aria-live="polite"></div>

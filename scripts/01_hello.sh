@@ -24,7 +24,9 @@ curl -s -w '\n%{http_code}\n' "$URL/hello"
 #=> 200
 
 # HTTPie (the command http) is another tool for this. With -v it prints what goes over
-# the network: first the request, then the answer.
+# the network: first the request, then the answer. Lines such as "Content-Type: ..." are
+# headers: they say something about the request or the answer. An empty line ends them.
+# After it comes the body: here the HTML.
 http -v "$URL/hello"
 #=> GET /hello HTTP/1.1
 #=> ...

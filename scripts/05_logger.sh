@@ -51,7 +51,8 @@ http --print=hb "$URL/nowhere"
 tail -n 1 exam_log.log
 #=> ... ERROR 404: '/nowhere'
 
-# %0a in a URL is a newline. This client tries to add a line to the log.
+# In a URL %0a is a newline and %20 is a space. This client tries to add a line to the
+# log.
 curl -s -w '\n' "$URL/x%0a2026-01-01%2000:00:00,000%20ERROR%20all%20is%20lost"
 #=> <h1>404 Error</h1>
 

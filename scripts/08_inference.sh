@@ -1,6 +1,7 @@
 #!/bin/sh
 # Lesson 8's calls. In another terminal first:  python 08_inference.py
 # With your own photo:  sh scripts/08_inference.sh http://127.0.0.1:4958 my.jpg
+# (then file names, sizes and boxes differ from those after #=>)
 # A line with #=> is the answer to expect; ... stands for text that can differ.
 URL=${1:-http://127.0.0.1:4958}
 PICTURES=$(dirname "$0")/pictures

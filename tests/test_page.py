@@ -254,7 +254,7 @@ def test_the_browser_asks_for_a_picture(browser):
 
 
 @pytest.mark.parametrize(
-    "button", ["찾기 · Find", "상자를 그린 그림 · Picture with boxes"]
+    "button", ["찾기 · Find", "사진에 상자 그리기 · Picture with boxes"]
 )
 def test_without_javascript(plain_browser, server, button):
     plain_browser.get(server.url)
