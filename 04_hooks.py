@@ -43,7 +43,7 @@ def add_step(step):
 
 
 # Flask makes a response of what the view returned: an object with the status, the
-# headers and the body. It passes the response to this hook before it sends it. The
+# headers and the body. Flask passes it to this hook before sending it. The
 # client sees the steps in the header X-Steps.
 # Return the response: without "return response" the client gets a 500
 # (notes: mistake 11).
@@ -54,7 +54,8 @@ def after_request(response):
     return response
 
 
-# A second before_request hook: Flask calls them in the order of this file.
+# A second before_request hook: Flask calls them in the order of this file (but
+# after_request hooks in the opposite order).
 # If such a hook returns nothing (None), the next hook or the view runs. If it returns
 # anything else, that is the answer, and the view does not run (notes: mistake 10).
 # The status 503 means "not available now".

@@ -61,8 +61,8 @@ def exam():
 
 
 # Names in capitals stand further down: MODELS in part 2, IMREAD_MODES in part 3, the
-# limits in part 4. So do the functions that are called here: ask_worker() stands in part
-# 4, the others in part 3.
+# limits in part 4. ask_worker() stands in part 4, too. look_at_picture() stands below,
+# and most functions that it calls stand in part 3.
 @app.route("/inference", methods=["POST", "PUT"])
 def api_inference():
     # What does the client ask for? A wrong value is a 400 that says what is allowed.
@@ -71,7 +71,7 @@ def api_inference():
     model_type = request.form.get("model_type", "")
     if model_type not in MODELS:
         abort(400, f"model_type: {model_type[:40]!r} is not one of {', '.join(MODELS)}")
-    # With ?draw=1 in the URL the answer is no JSON, but the picture with boxes in it.
+    # With ?draw=1 in the URL the answer is not JSON, but the picture with boxes in it.
     draw = request.args.get("draw", "0")
     if draw not in ("0", "1"):
         abort(400, f"draw: {draw[:40]!r} is not one of 0, 1")
@@ -88,8 +88,9 @@ def api_inference():
     results = []
     for file in files:
         # Another process runs look_at_picture(), below, with the bytes of the file.
-        # Part 4 says why. Without it you could write here:
-        # look_at_picture(file.read(), model_type, draw == "1")
+        # Part 4 says why. Without that process you could write here:
+        #     answer = look_at_picture(file.read(), model_type, draw == "1")
+        # and catch BadPicture: otherwise the client would get a 500 for a bad picture.
         answer = ask_worker(file, model_type, draw == "1")
         if draw == "1":
             return app.response_class(answer, status=200, mimetype="image/jpeg")
@@ -137,8 +138,8 @@ class BadPicture(Exception):
 # Who refuses a request, each time with a message that says why:
 # - Flask, at request.form above: the request is too large (413). Part 4 has the limits.
 # - api_inference(): a field is wrong (400).
-# - look_at_picture() and what it calls: the file is no picture, is damaged, has too many
-#   pixels, or needs too much memory to be read. They raise BadPicture.
+# - look_at_picture() and what it calls: the file is no picture, is damaged, has too
+#   many pixels, or needs too much memory to be read. They raise BadPicture.
 # - Part 4: the picture takes too long, the model needs too much memory, or the process
 #   stops.
 # ask_worker() makes a 400 of the last two. json_error() in part 3 makes all of it JSON.
@@ -207,7 +208,7 @@ def find_qrcodes(img):
 
     detections = []
     for number, content in enumerate(contents):
-        # A code was seen but could not be read.
+        # Leave out a code that was seen but could not be read.
         if not content:
             continue
         # corners[number] has the shape (4, 2): x and y of four corners. min(axis=0) is
@@ -225,7 +226,8 @@ def find_qrcodes(img):
 # Read the neural network once, when this file is loaded. Each worker process has its
 # own: two threads that use the same network at once would get wrong answers.
 NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
-# The network looks at a picture of 416 x 416 pixels. It answers for each cell of 4 x 4.
+# The network looks at a picture of 416 x 416 pixels. It answers for each cell of
+# 4 x 4 pixels.
 NET_SIDE = 416
 CELL = 4
 # The grey around the pictures with which it was trained.
@@ -255,10 +257,12 @@ def find_strawberries(img):
     # dilate() gives for each cell the highest score in the 3 x 3 cells around it,
     # itself included.
     highest_near = cv2.dilate(scores, np.ones((3, 3)))
+    # "&" is "and" for each cell: is_middle holds True or False for each.
     is_middle = (scores >= THRESHOLD) & (scores == highest_near)
 
     boxes = []
     box_scores = []
+    # argwhere gives the row and the column of each cell that is True.
     for row, column in np.argwhere(is_middle):
         # The other four: the distances from the cell's middle to the berry's sides.
         left, top, right, bottom = cells[1:, row, column].tolist()
@@ -365,8 +369,8 @@ def jpeg_size(data):
     if not data.startswith(b"\xff\xd8"):
         return None
     # After these two bytes come segments: FF, a kind (1 byte), a length (2 bytes), and
-    # what the segment holds. The length counts its own two bytes. In "big" numbers the
-    # first byte counts 256.
+    # what the segment holds. The length counts its own two bytes. Two bytes a and b
+    # are the number 256 * a + b: from_bytes() calls this order "big".
     position = 2
     while data[position : position + 1] == b"\xff":
         kind = data[position + 1 : position + 2]
@@ -496,8 +500,8 @@ app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
 TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
 
 
-# Without files (curl -d) the two limits above do not hold: Flask reads all fields at
-# once, and 16 MB of them take a gigabyte of memory.
+# Without files (curl -d) MAX_FORM_PARTS and MAX_FORM_MEMORY_SIZE do not hold (Werkzeug
+# 3.1.9): all fields are read at once, and 16 MB of them take a gigabyte of memory.
 @app.before_request
 def limit_text():
     if request.mimetype == "application/x-www-form-urlencoded":
@@ -512,7 +516,8 @@ FILES_ALLOWED = f"allowed are 1 to {MAX_FILES}, 1 with draw=1"
 MAX_PIXELS = 25_000_000
 TOO_MANY_PIXELS = "has more than 25 megapixels: send a smaller picture"
 
-# The largest good picture takes about one second. After this time a worker is ended.
+# A worker that needs more time for a picture is ended. The largest good picture takes
+# about one second.
 MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
@@ -530,8 +535,9 @@ WORKERS = min(os.cpu_count() or 1, 8)
 WORKER_ENVIRONMENT = {
     # OpenCV reads this one while it is imported.
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
-    # Linux's malloc reads these. Without them it gives the memory of each picture back
-    # to the system, and asks for it again for the next. That costs a tenth of the time.
+    # malloc reads these: the function of Linux that hands out memory. Without them it
+    # gives the memory of each picture back to the system, and asks for it again for the
+    # next. That costs a tenth of the time.
     "MALLOC_TRIM_THRESHOLD_": "64000000",
     "MALLOC_MMAP_THRESHOLD_": "32000000",
 }
@@ -556,16 +562,16 @@ class Worker:
     def start(self):
         # A pipe has two ends, one for each process. What one end sends, the other
         # receives. recv() waits for it. poll(3) waits at most 3 seconds, and says
-        # whether something has come. If the other end is closed, they raise EOFError or
-        # ConnectionError.
+        # whether something has come. If the other end is closed, recv() and send()
+        # raise EOFError or ConnectionError.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
         # daemon=True: when the server ends, this process is ended, too.
         self.process = SPAWN.Process(
             target=run_worker, args=(pipe_of_worker,), daemon=True
         )
         self.process.start()
-        # The worker has this end of the pipe now. As long as the server had it too, it
-        # would not notice that the worker has ended.
+        # The worker has its own copy of this end now. Close the server's copy: while it
+        # is open, the server would not notice that the worker has ended.
         pipe_of_worker.close()
         # Wait until it says "ready". If it has ended instead, this raises EOFError.
         self.pipe.recv()
@@ -683,11 +689,12 @@ def start_in_background(worker):
 
 
 def start_worker(worker):
-    # Ctrl+C in the terminal reaches the worker, too. The server decides when it ends.
-    # So this thread blocks the signal, and the worker inherits that. Windows cannot do
-    # it.
+    # Ctrl+C sends the signal SIGINT to the worker, too. The server decides when the
+    # worker ends. So this thread blocks SIGINT, and the worker inherits that. Windows
+    # cannot do it.
     if sys.platform != "win32":
-        # Starting this helper of Python would end the block, so start it first.
+        # resource_tracker is a helper process of multiprocessing. Starting it unblocks
+        # SIGINT, so start it before.
         multiprocessing.resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
