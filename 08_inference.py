@@ -85,6 +85,7 @@ def api_inference():
         abort(400, f"img_file: {len(files)} files, {FILES_ALLOWED}")
 
     # One file after the other. The list keeps the result of each (notes: mistake 33).
+    # If one file is bad, the answer is a 400 that names it, without the other results.
     results = []
     for file in files:
         # Another process runs look_at_picture(), below, with the bytes of the file.
@@ -144,7 +145,8 @@ class BadPicture(Exception):
 #   stops.
 # ask_worker() makes a 400 of the last two. json_error() in part 3 makes all of it JSON.
 # A mistake in this file, or in your model, is no refusal: the client gets a 500. (But
-# see MODELS: a model that is too slow or crashes looks like a bad picture.)
+# see MODELS: if a model is too slow, takes too much memory, or stops its whole process,
+# the client gets a 400 that blames the picture.)
 
 
 # --- 2. THE MODELS: from a picture to a list of detections ----------------------------
@@ -158,8 +160,9 @@ class BadPicture(Exception):
 
 
 def detection(img, label, score, box):
-    """One thing that was found. box: [x, y, width, height] in pixels of img; x and y
-    are of its top left corner."""
+    """One thing that was found. label: a text. score: from 0 to 1; the higher, the more
+    certain. box: [x, y, width, height] in pixels of img; x and y are of its top left
+    corner."""
     img_height, img_width = img.shape[:2]
     x, y, width, height = box
     # Cut off what lies outside the picture.
@@ -223,7 +226,8 @@ def find_qrcodes(img):
     return detections
 
 
-# Read the neural network once, when this file is loaded. Each worker process has its
+# Read the neural network once, when this file is loaded. app.root_path is the folder of
+# this file. Each worker process has its
 # own: two threads that use the same network at once would get wrong answers.
 NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
 # The network looks at a picture of 416 x 416 pixels. It answers for each cell of
@@ -284,8 +288,9 @@ def find_strawberries(img):
 # Add your own model here, and its function above. After a restart the page, the errors
 # and ?draw=1 know it. If it raises an exception, the client gets a 500, and the
 # traceback is in the server's terminal. Reading a picture and looking at it may take
-# at most MAX_SECONDS and MAX_MEMORY. If your model needs more, the client gets a 400
-# that blames the picture: raise these two numbers in part 4.
+# at most MAX_SECONDS and MAX_MEMORY. If your model needs more, or stops the process,
+# the client gets a 400 that blames the picture. If it only needs more, raise these two
+# numbers in part 4.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -455,7 +460,8 @@ def label_size(text, font_scale):
 
 
 def free_row(is_taken, left, top, label_width, label_height):
-    """The first row from top on where a label covers no other one, or None."""
+    """Try top, then one label's height further down, and so on: the first of these rows
+    where the label covers no other one, or None."""
     top = max(0, top)
     while top + label_height <= is_taken.shape[0]:
         if not is_taken[top : top + label_height, left : left + label_width].any():
@@ -500,7 +506,7 @@ app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
 TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
 
 
-# Without files (curl -d) MAX_FORM_PARTS and MAX_FORM_MEMORY_SIZE do not hold (Werkzeug
+# With curl -d MAX_FORM_PARTS and MAX_FORM_MEMORY_SIZE do not hold (Werkzeug
 # 3.1.9): all fields are read at once, and 16 MB of them take a gigabyte of memory.
 @app.before_request
 def limit_text():
@@ -804,7 +810,7 @@ def end_with_server():
 # The page is one string: HTML, its style, its script. You may skip the script: it sends
 # the same requests as curl, and shows the answers. Where {% %} and {{ }} stand, page(),
 # below, fills in the models. Only a browser without JavaScript shows <noscript>.
-# Text of a client goes into textContent, so HTML in it stays text.
+# The script shows names and labels as text, never as HTML.
 PAGE = """<!doctype html>
 <html lang="ko">
 <meta charset="utf-8">

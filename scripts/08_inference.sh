@@ -91,7 +91,7 @@ curl -s -o /dev/null -w '%{http_code} %{content_type}\n' "$URL/"
 curl -s -o /dev/null -w '%{http_code} %{content_type}\n' "$URL/sample.jpg"
 #=> 200 image/jpeg
 
-# A wrong model. Every error is JSON: it names the field and says what is allowed.
+# A wrong model. Every error is JSON. This one names the field and says what is allowed.
 curl -s -w '%{http_code}\n' "$URL/inference" -F model_type=banana -F "img_file=@$PHOTO"
 #=> {"error":"model_type: 'banana' is not one of strawberry, qrcode"}
 #=> 400
