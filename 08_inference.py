@@ -116,8 +116,8 @@ def look_at_picture(data, model_type, draw):
     except cv2.error as error:
         # The picture has too many pixels, or takes too much memory.
         raise BadPicture(reason_of(error)) from error
-    # For other bad files imdecode returns None (notes: mistake 31). Do not print what
-    # is in such a file (notes: mistake 32).
+    # For other bad files, and for some that take too much memory, imdecode returns None
+    # (notes: mistake 31). Do not print what is in such a file (notes: mistake 32).
     if img is None:
         raise BadPicture("cannot be read: it is damaged, or takes too much memory")
     detections = inference(img, model_type)
@@ -143,10 +143,11 @@ class BadPicture(Exception):
 #   many pixels, or needs too much memory to be read. They raise BadPicture.
 # - Part 4: the picture takes too long, the model needs too much memory, or the process
 #   stops.
-# ask_worker() makes a 400 of the last two. json_error() in part 3 makes all of it JSON.
-# A mistake in this file, or in your model, is no refusal: the client gets a 500. (But
-# see MODELS: if a model is too slow, takes too much memory, or stops its whole process,
-# the client gets a 400 that blames the picture.)
+# ask_worker() makes a 400 of every BadPicture and of the three cases of part 4.
+# json_error() in part 3 makes all of it JSON. A mistake in this file, or in your model,
+# is no refusal: the client gets a 500. (But see MODELS: if a model is too slow, takes
+# too much memory, or stops its whole process, the client gets a 400 that blames the
+# picture.)
 
 
 # --- 2. THE MODELS: from a picture to a list of detections ----------------------------
@@ -227,11 +228,11 @@ def find_qrcodes(img):
 
 
 # Read the neural network once, when this file is loaded. app.root_path is the folder of
-# this file. Each worker process has its
-# own: two threads that use the same network at once would get wrong answers.
+# this file. Each worker process has its own network: two threads that use the same one
+# at once would get wrong answers.
 NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
-# The network looks at a picture of 416 x 416 pixels. It answers for each cell of
-# 4 x 4 pixels.
+# The network looks at a picture of 416 x 416 pixels. It answers for
+# each cell of 4 x 4 pixels.
 NET_SIDE = 416
 CELL = 4
 # The grey around the pictures with which it was trained.
@@ -239,7 +240,8 @@ GREY = 114
 # Below this score, from 0 to 1, nothing is called a strawberry. models/README.md says
 # how often the network is right.
 THRESHOLD = 0.45
-# Two boxes that share more than this part of their area are of the same berry.
+# The area that two boxes share, divided by the area that they cover together. Above
+# this number they are of the same berry.
 MAX_OVERLAP = 0.5
 
 
@@ -719,7 +721,7 @@ def ask_worker(file, model_type, draw):
     try:
         status, answer = worker.ask(file, model_type, draw)
     finally:
-        # Its process was ended: start another one.
+        # If its process was ended, start another one.
         if worker.process is None:
             start_in_background(worker)
         else:
@@ -838,7 +840,7 @@ PAGE = """<!doctype html>
   <label for="pictures">사진을 고르거나 끌어다 놓으세요 · Choose or drop pictures</label>
   <input type="file" id="pictures" name="img_file" multiple required
          accept="image/jpeg,image/png,image/webp" aria-describedby="limits">
-  <small id="limits">JPEG, PNG, WebP · 한 장에 16 MB, 2500만 픽셀까지 (25 megapixels)</small>
+  <small id="limits">JPEG, PNG, WebP · 16 MB · 한 장에 2500만 픽셀까지 (25 megapixels)</small>
   <label for="model">모델 · Model</label>
   <select id="model" name="model_type">
     {% for name in models %}<option>{{ name }}</option>{% endfor %}

@@ -24,8 +24,9 @@ set -v
 curl -s -X POST "$URL/exam?a=b"
 #=> {"args":{"a":"b"},"form":{},"files":{}}
 
-# With -d the two fields arrive in form. img_file is a text here: curl sends the name of
-# the file, not the file (notes: mistake 26).
+# With -d curl sends POST, so you may leave out -X POST. The two fields arrive in form.
+# img_file is a text here: curl sends the name of the file, not the file (notes: mistake
+# 26).
 curl -s "$URL/exam" -d model_type=qrcode -d img_file=qrcode.png
 #=> {"args":{},"form":{"model_type":"qrcode","img_file":"qrcode.png"},"files":{}}
 
