@@ -105,7 +105,7 @@ def look_at_picture(data, model_type, draw):
 
     Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
     check_format(data)
-    # A large photograph is read at a smaller size, to save time: 1 is the full size, 2
+    # A large JPEG is read at a smaller size, to save time: 1 is the full size, 2
     # is half the width and height, then 4 and 8. See part 3.
     step = decoding_step(data)
     # The bytes as an array of numbers from 0 to 255 (notes: mistake 28).
@@ -117,7 +117,8 @@ def look_at_picture(data, model_type, draw):
         # The picture has too many pixels, or takes too much memory.
         raise BadPicture(reason_of(error)) from error
     # For other bad files, and for some that take too much memory, imdecode returns None
-    # (notes: mistake 31). Do not print what is in such a file (notes: mistake 32).
+    # (notes: mistake 31). Do not print what is in such a file: it can put false lines
+    # into your terminal or log (notes: mistake 32).
     if img is None:
         raise BadPicture("cannot be read: it is damaged, or takes too much memory")
     detections = inference(img, model_type)
@@ -142,7 +143,7 @@ class BadPicture(Exception):
 # - look_at_picture() and what it calls: the file is no picture, is damaged, has too
 #   many pixels, or needs too much memory to be read. They raise BadPicture.
 # - Part 4: the picture takes too long, the model needs too much memory, or the process
-#   stops.
+#   that runs look_at_picture() crashes.
 # ask_worker() makes a 400 of every BadPicture and of the three cases of part 4.
 # json_error() in part 3 makes all of it JSON. A mistake in this file, or in your model,
 # is no refusal: the client gets a 500. (But see MODELS: if a model is too slow, takes
@@ -550,7 +551,7 @@ WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "32000000",
 }
 
-# "spawn" starts a new Python that imports this file, and so does not call app.run().
+# "spawn" starts a new Python that imports this file. An import does not call app.run().
 # That works on every system and under every server; "fork", a copy of the server, is
 # not safe where threads run.
 SPAWN = multiprocessing.get_context("spawn")
