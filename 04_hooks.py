@@ -43,8 +43,8 @@ def add_step(step):
 
 
 # Flask makes a response of what the view returned: an object with the status, the
-# headers and the body. Flask passes it to this hook before sending it. The
-# client sees the steps in the header X-Steps.
+# headers and the body. Flask passes it to this hook before sending it. The client sees
+# the steps in the header X-Steps.
 # Return the response: without "return response" the client gets a 500
 # (notes: mistake 11).
 @app.after_request

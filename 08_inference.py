@@ -105,8 +105,8 @@ def look_at_picture(data, model_type, draw):
 
     Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
     check_format(data)
-    # A large JPEG is read at a smaller size, to save time: 1 is the full size, 2
-    # is half the width and height, then 4 and 8. See part 3.
+    # A large JPEG is read at a smaller size, to save time: 1 is the full size, 2 is half
+    # the width and height, then 4 and 8. See part 3.
     step = decoding_step(data)
     # The bytes as an array of numbers from 0 to 255 (notes: mistake 28).
     numbers = np.frombuffer(data, np.uint8)
@@ -209,7 +209,10 @@ def find_qrcodes(img):
     detector.setArucoParameters(settings)
     # This function gives the codes as bytes. The one that gives texts raises an
     # exception if a code is not UTF-8.
-    _, contents, corners, _ = detector.detectAndDecodeBytesMulti(small)
+    # It returns four things. The second and the third are needed here.
+    answer = detector.detectAndDecodeBytesMulti(small)
+    contents = answer[1]
+    corners = answer[2]
 
     detections = []
     for number, content in enumerate(contents):
@@ -232,8 +235,8 @@ def find_qrcodes(img):
 # this file. Each worker process has its own network: two threads that use the same one
 # at once would get wrong answers.
 NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
-# The network looks at a picture of 416 x 416 pixels. It answers for
-# each cell of 4 x 4 pixels.
+# The network looks at a picture of 416 x 416 pixels. It answers for each cell of 4 x 4
+# pixels.
 NET_SIDE = 416
 CELL = 4
 # The grey around the pictures with which it was trained.
@@ -427,13 +430,18 @@ def draw_detections(img, detections):
     # Where a label is already: the next one must not cover it.
     is_taken = np.zeros((height, width), bool)
 
-    # First all the boxes, so that none of them covers a label.
+    # The boxes in pixels of the drawn picture.
+    boxes = []
     for found in detections:
-        x, y, box_width, box_height = [round(side * scale) for side in found["box"]]
-        cv2.rectangle(drawn, (x, y, box_width, box_height), PINK, thickness)
+        boxes.append([round(number * scale) for number in found["box"]])
 
-    for found in detections:
-        x, y, box_width, _ = [round(side * scale) for side in found["box"]]
+    # First all the boxes, so that none of them covers a label.
+    for box in boxes:
+        cv2.rectangle(drawn, box, PINK, thickness)
+
+    for number, found in enumerate(detections):
+        x, y = boxes[number][:2]
+        box_width = boxes[number][2]
         score = f"{found['score']:.2f}"
         text = f"{found['label'][:MAX_LABEL]} {score}"
         label_width, label_height, text_bottom = label_size(text, font_scale)
@@ -509,8 +517,8 @@ app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
 TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
 
 
-# With curl -d MAX_FORM_PARTS and MAX_FORM_MEMORY_SIZE do not hold (Werkzeug
-# 3.1.9): all fields are read at once, and 16 MB of them take a gigabyte of memory.
+# With curl -d MAX_FORM_PARTS and MAX_FORM_MEMORY_SIZE do not hold (Werkzeug 3.1.9): all
+# fields are read at once, and 16 MB of them take a gigabyte of memory.
 @app.before_request
 def limit_text():
     if request.mimetype == "application/x-www-form-urlencoded":
@@ -740,7 +748,8 @@ def ask_worker(file, model_type, draw):
 
 def run_worker(pipe):
     """Look at one picture after the other, until the server is gone."""
-    # On Windows Ctrl+C is ignored from here on.
+    # Ctrl+C does not end a worker. start_worker() cannot block it on Windows, and
+    # Worker.ask() may start a worker without it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_server, daemon=True).start()
     # Decoders print parts of the file as they are: a client could forge lines of the

@@ -58,7 +58,9 @@ class Server:
 
 @contextmanager
 def serve(command, port, cwd, env=None, new_group=False):
-    """Start `command` in `cwd`, wait until `port` answers; stop it at the end."""
+    """Start `command` in `cwd`, wait until `port` answers; stop it at the end.
+
+    new_group: in a group of processes of its own, as a terminal does."""
     assert not answers(port), f"port {port} is in use: stop what uses it"
     log_file = Path(cwd) / "server.log"
     with log_file.open("wb") as log:
@@ -89,9 +91,10 @@ def serve(command, port, cwd, env=None, new_group=False):
             raise
 
 
-def lesson(name, cwd, env=None):
+def lesson(name, cwd, env=None, new_group=False):
     """Lesson `name` started as a reader does, `python NN_name.py`."""
-    return serve([sys.executable, str(ROOT / f"{name}.py")], port_of(name), cwd, env)
+    command = [sys.executable, str(ROOT / f"{name}.py")]
+    return serve(command, port_of(name), cwd, env, new_group)
 
 
 def make_calls(name, server, folder, calls=None):

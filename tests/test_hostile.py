@@ -216,13 +216,21 @@ def test_25_megapixels_and_not_one_row_more(server, encode):
 
 
 class Watch(threading.Thread):
-    """Looks at a server's processes all the time, for their greatest memory."""
+    """Looks at a server's processes for their greatest memory, inside a `with`."""
 
     def __init__(self, server):
         super().__init__()
         self.process = psutil.Process(server.process.pid)
         self.ended = threading.Event()
         self.server_peak = self.tree_peak = 0
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info):
+        self.ended.set()
+        self.join()
 
     def memory(self):
         """Bytes of the server, and of it and all its workers."""
@@ -261,8 +269,7 @@ def test_eight_attackers_and_eight_others(server):
     before = watch.left()
     workers = before[0] - 1  # without multiprocessing's resource tracker
     server_idle, tree_idle = watch.memory()
-    watch.start()
-    try:
+    with watch:
         with ThreadPoolExecutor(8) as attackers, ThreadPoolExecutor(8) as others:
             bad = [attackers.submit(upload, server, ("x", data)) for data in attacks]
             large = [others.submit(result_of, server, largest) for _ in range(2)]
@@ -271,9 +278,6 @@ def test_eight_attackers_and_eight_others(server):
                 check_answered(answer.result())
             assert [answer.result() for answer in answers] == [good] * 60
             assert [answer.result()["width"] for answer in large] == [5000] * 2
-    finally:
-        watch.ended.set()
-        watch.join()
     assert watch.server_peak - server_idle < 60 * MEGABYTE
     assert watch.tree_peak - tree_idle < 300 * MEGABYTE * workers
     deadline = time.monotonic() + 10
@@ -303,12 +307,8 @@ def test_text_does_not_fill_the_memory(server, name, make_body):
     """Refused if its length is known. Otherwise Werkzeug reads half a megabyte of it."""
     watch = Watch(server)
     idle, _ = watch.memory()
-    watch.start()
-    try:
+    with watch:
         response = send_text(server, make_body(TEXTS[name]))
-    finally:
-        watch.ended.set()
-        watch.join()
     if make_body is bytes:
         check_refused(response, 413, TOO_LARGE)
     assert response.status_code < 500

@@ -120,8 +120,7 @@ def test_no_worker_survives_the_server(server):
 @pytest.mark.parametrize("seconds", [0, 0.1, 0.2, 0.4, 0.8])
 def test_ctrl_c_while_workers_start_ends_everything_quietly(tmp_path, seconds):
     """Ctrl+C reaches the server and its workers: a group of processes."""
-    command = [sys.executable, str(ROOT / "08_inference.py")]
-    with serve(command, 4958, tmp_path, new_group=True) as server:
+    with lesson("08_inference", tmp_path, new_group=True) as server:
         time.sleep(seconds)
         workers = workers_of(server)
         os.killpg(server.process.pid, signal.SIGINT)
