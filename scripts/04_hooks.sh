@@ -15,8 +15,8 @@ esac
 set -v
 
 # -i prints the headers of the answer, too. X-Steps lists the steps in order; "view" is
-# show_open(). The same steps are in the server's terminal. (There the
-# two steps before them are of a request that looked for lesson 4: no view runs for it.)
+# show_open(). The same steps are in the server's terminal. (If you started this script
+# by hand, two steps stand before them: it first looked for lesson 4, and no view ran.)
 curl -s -i "$URL/open"
 #=> HTTP/1.1 200 OK
 #=> ...
