@@ -235,12 +235,13 @@ def find_qrcodes(img):
 # this file. Each worker process has its own network: two threads that use the same one
 # at once would get wrong answers.
 NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
-# The network looks at a picture of 416 x 416 pixels. It answers for each cell of 4 x 4
-# pixels.
+# The network looks at pictures whose longer side has 416 pixels. Both sides must be
+# multiples of 32. It answers for each cell of 4 x 4 pixels.
 NET_SIDE = 416
+NET_STEP = 32
 CELL = 4
 # The grey around the pictures with which it was trained.
-GREY = 114
+GREY = (114, 114, 114)
 # Below this score, from 0 to 1, nothing is called a strawberry. models/README.md says
 # how often the network is right.
 THRESHOLD = 0.45
@@ -250,15 +251,19 @@ MAX_OVERLAP = 0.5
 
 
 def find_strawberries(img):
-    # Lay the picture at the top left of a grey square.
     small, scale = resized(img, NET_SIDE)
     height, width = small.shape[:2]
-    square = np.full((NET_SIDE, NET_SIDE, 3), GREY, np.uint8)
-    square[:height, :width] = small
+    # Add grey rows below and grey columns on the right, up to the next multiples of 32.
+    # For 312 rows: -312 % 32 is 8, and 312 + 8 is 320.
+    grey_rows = -height % NET_STEP
+    grey_columns = -width % NET_STEP
+    padded = cv2.copyMakeBorder(
+        small, 0, grey_rows, 0, grey_columns, cv2.BORDER_CONSTANT, value=GREY
+    )
 
-    # The network wants (1, 3, 416, 416): red, green, blue, numbers from 0 to 1.
-    NET.setInput(cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True))
-    # (5, 104, 104): five numbers for each cell. 104 is NET_SIDE / CELL.
+    # The network wants (1, 3, height, width): red, green, blue, numbers from 0 to 1.
+    NET.setInput(cv2.dnn.blobFromImage(padded, 1 / 255, swapRB=True))
+    # (5, height / 4, width / 4): five numbers for each cell.
     cells = NET.forward()[0]
 
     # The first of the five is the score: is the middle of a strawberry in this cell?

@@ -9,24 +9,29 @@ import cv2
 import numpy as np
 from photographs import RIPE, UNKNOWN
 
-SIZE = 416  # input side of the network in pixels; its answer is SIZE / 4 wide and high
-GREY = 114  # fills a picture that is not square
+SIZE = 416  # longer side of what the network looks at, in pixels
+STEP = 32  # both sides are multiples of it; the answer's sides are a quarter of them
+GREY = 114  # fills the rest
 THRESHOLD = 0.45  # a lower score is no berry
 
 
 def letterbox(image):
-    """Fit a BGR picture into SIZE x SIZE, top left, the rest grey."""
+    """Scale a BGR picture to a longer side of SIZE. Below and on the right add grey up
+    to the next multiples of STEP. Gives (height, width, 3) uint8, and the scale."""
     scale = SIZE / max(image.shape[:2])
     width, height = (max(round(side * scale), 1) for side in image.shape[1::-1])
-    square = np.full((SIZE, SIZE, 3), GREY, np.uint8)
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    square[:height, :width] = small
-    return square, scale
+    rows = -height % STEP
+    columns = -width % STEP
+    padded = cv2.copyMakeBorder(
+        small, 0, rows, 0, columns, cv2.BORDER_CONSTANT, value=(GREY, GREY, GREY)
+    )
+    return padded, scale
 
 
-def to_blob(square):
-    """(S, S, 3) uint8 BGR -> (1, 3, S, S) float32 RGB, 0 to 1."""
-    return cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True)
+def to_blob(padded):
+    """(height, width, 3) uint8 BGR -> (1, 3, height, width) float32 RGB, 0 to 1."""
+    return cv2.dnn.blobFromImage(padded, 1 / 255, swapRB=True)
 
 
 def target(boxes, size):
@@ -64,8 +69,8 @@ def target(boxes, size):
 
 def detect(net, image, threshold):
     """Boxes (n, 4) float32 (x, y, w, h in picture pixels), scores (n,), best first."""
-    square, scale = letterbox(image)
-    net.setInput(to_blob(square))
+    padded, scale = letterbox(image)
+    net.setInput(to_blob(padded))
     score, *sides = net.forward()[0]
     peaks = (score == cv2.dilate(score, np.ones((3, 3)))) & (score >= threshold)
     y, x = np.nonzero(peaks)

@@ -94,7 +94,7 @@ class Trunk(nn.Module):
             fold(block.project, prefix + "_project_conv", prefix + "_bn2")
 
     def forward(self, image):
-        """image (n, 3, S, S), 0 to 1 -> the features after each block in TAPS."""
+        """image (n, 3, height, width), 0 to 1 -> the features after the blocks in TAPS"""
         seen = []
         with torch.no_grad():
             features = F.relu(self.stem((image * 255 - 127) / 128))
@@ -150,7 +150,7 @@ class Net(nn.Module):
 
 
 class Answer(nn.Module):
-    """The network as lesson 8 sees it: one output (n, 5, S/4, S/4)."""
+    """The network as lesson 8 sees it: one output (n, 5, height / 4, width / 4)."""
 
     def __init__(self, net):
         super().__init__()
@@ -230,6 +230,10 @@ def export(net, path, pictures):
         dynamo=False,
         input_names=["image"],
         output_names=["answer"],
+        dynamic_axes={
+            "image": {2: "height", 3: "width"},
+            "answer": {2: "rows", 3: "columns"},
+        },
     )
     reader = cv2.dnn.readNetFromONNX(str(draft))
     for picture in pictures[:8]:

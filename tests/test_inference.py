@@ -227,6 +227,34 @@ def test_what_the_network_answers_becomes_boxes(module, monkeypatch):
     assert (other["label"], other["box"]) == ("strawberry", [42, 82, 80, 80])
 
 
+@pytest.mark.parametrize(
+    ("size", "rows", "columns"),
+    [
+        ((640, 480), 320, 416),  # 416 x 312, and 8 grey rows
+        ((480, 640), 416, 320),
+        ((300, 300), 416, 416),
+        ((5000, 1), 32, 416),
+    ],
+)
+def test_the_network_sees_whole_steps_of_32_pixels(
+    module, monkeypatch, size, rows, columns
+):
+    """It is asked with as little grey as it can do with; the rest is the picture."""
+    blobs = []
+    cells = np.zeros((1, 5, rows // 4, columns // 4), np.float32)
+    net = SimpleNamespace(setInput=blobs.append, forward=lambda: cells)
+    monkeypatch.setattr(module, "NET", net)
+    white = np.full((size[1], size[0], 3), 255, np.uint8)
+    assert module.find_strawberries(white) == []
+    assert blobs[0].shape == (1, 3, rows, columns)
+    scale = 416 / max(size)
+    height = max(round(size[1] * scale), 1)
+    width = max(round(size[0] * scale), 1)
+    grey = np.full(blobs[0].shape, 114 / 255, np.float32)
+    grey[:, :, :height, :width] = 1
+    assert np.allclose(blobs[0], grey)
+
+
 def test_labels_do_not_cover_each_other(module, monkeypatch):
     """In a crowd of small boxes each label is on a place of its own."""
     labels = np.zeros((480, 640), np.uint8)
