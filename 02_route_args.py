@@ -29,8 +29,8 @@ def get_username(username):
 
 
 # int in <int:number> is a converter: it takes only digits and turns them into an int.
-# /test/42 matches both routes. Flask takes the more exact one: this one. The order in
-# the file does not matter.
+# /test/42 matches both routes. Flask takes the more exact one: this one. The order of
+# the two in the file does not matter.
 # -1 and 1.5 contain other characters, so they go to get_username(). Without
 # get_username() they would be a 404 (notes: mistake 6).
 # Give each view a name of its own: when a name comes twice, Flask raises AssertionError

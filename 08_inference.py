@@ -3,7 +3,7 @@
 Run    python 08_inference.py
 Open   http://127.0.0.1:4958/
 Calls  scripts/08_inference.sh
-Notes  request > files, from, e.g.
+Notes  request > files; request > from; request > e.g.
 
 The file has five parts, and you may stop reading after any of them: 1 the request,
 2 the models, 3 extras, 4 workers and limits, 5 the page.
@@ -88,14 +88,13 @@ def api_inference():
     # If one file is bad, the answer is a 400 that names it, without the other results.
     results = []
     for file in files:
-        # Another process runs look_at_picture(), below, with the bytes of the file.
-        # Part 4 says why. Without that process you could write here:
-        #     answer = look_at_picture(file.read(), model_type, draw == "1")
-        # and catch BadPicture: otherwise the client would get a 500 for a bad picture.
+        # A worker, which is another process, runs look_at_picture(), below, with the
+        # bytes of the file. Part 4 says why.
         answer = ask_worker(file, model_type, draw == "1")
         if draw == "1":
+            # There is no second file: most_files is 1.
             return app.response_class(answer, status=200, mimetype="image/jpeg")
-        # "|" joins two dicts.
+        # "|" makes one dict of the two.
         results.append({"filename": file.filename} | answer)
     return jsonify(model_type=model_type, results=results)
 
@@ -114,7 +113,9 @@ def look_at_picture(data, model_type, draw):
         # The picture as an array (height, width, 3) of uint8: blue, green, red.
         img = cv2.imdecode(numbers, IMREAD_MODES[step])
     except cv2.error as error:
-        # The picture has too many pixels, or takes too much memory.
+        # The picture has too many pixels, or takes too much memory. (OpenCV reads the
+        # limit of pixels from WORKER_ENVIRONMENT in part 4.) "from error" keeps its
+        # error in the traceback.
         raise BadPicture(reason_of(error)) from error
     # For other bad files, and for some that take too much memory, imdecode returns None
     # (notes: mistake 31). Do not print what is in such a file: it can put false lines
@@ -138,12 +139,13 @@ class BadPicture(Exception):
 
 
 # Who refuses a request, each time with a message that says why:
+# - Flask, before the view: no route has this path (404), or not with this method (405).
 # - Flask, at request.form above: the request is too large (413). Part 4 has the limits.
 # - api_inference(): a field is wrong (400).
 # - look_at_picture() and what it calls: the file is no picture, is damaged, has too
 #   many pixels, or needs too much memory to be read. They raise BadPicture.
-# - Part 4: the picture takes too long, the model needs too much memory, or the process
-#   that runs look_at_picture() crashes.
+# - The classes and functions of part 4: the picture takes too long, the model needs too
+#   much memory (on Linux), or the worker crashes.
 # ask_worker() makes a 400 of every BadPicture and of the three cases of part 4.
 # json_error() in part 3 makes all of it JSON. A mistake in this file, or in your model,
 # is no refusal: the client gets a 500. (But see MODELS: if a model is too slow, takes
@@ -233,7 +235,7 @@ def find_qrcodes(img):
 
 # Read the neural network once, when this file is loaded. app.root_path is the folder of
 # this file. Each worker process has its own network: two threads that use the same one
-# at once would get wrong answers.
+# at once would get errors or wrong answers.
 NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
 # The network looks at pictures whose longer side has 416 pixels. Both sides must be
 # multiples of 32. It answers for each cell of 4 x 4 pixels.
@@ -245,8 +247,8 @@ GREY = (114, 114, 114)
 # Below this score, from 0 to 1, nothing is called a strawberry. models/README.md says
 # how often the network is right.
 THRESHOLD = 0.45
-# The area that two boxes share, divided by the area that they cover together. Above
-# this number they are of the same berry.
+# Two boxes are of the same berry if the area that they share, divided by the area that
+# they cover together, is above this number.
 MAX_OVERLAP = 0.5
 
 
@@ -261,9 +263,11 @@ def find_strawberries(img):
         small, 0, grey_rows, 0, grey_columns, cv2.BORDER_CONSTANT, value=GREY
     )
 
-    # The network wants (1, 3, height, width): red, green, blue, numbers from 0 to 1.
+    # The network wants (1, 3, height, width): 1 picture; red, green and blue, as
+    # numbers from 0 to 1.
     NET.setInput(cv2.dnn.blobFromImage(padded, 1 / 255, swapRB=True))
-    # (5, height / 4, width / 4): five numbers for each cell.
+    # It answers (1, 5, height / 4, width / 4). [0] takes the 1 picture: five numbers
+    # for each cell.
     cells = NET.forward()[0]
 
     # The first of the five is the score: is the middle of a strawberry in this cell?
@@ -279,7 +283,8 @@ def find_strawberries(img):
     box_scores = []
     # argwhere gives the row and the column of each cell that is True.
     for row, column in np.argwhere(is_middle):
-        # The other four: the distances from the cell's middle to the berry's sides.
+        # The other four (1: leaves out the score): the distances from the cell's middle
+        # to the berry's sides.
         left, top, right, bottom = cells[1:, row, column].tolist()
         middle_x = column * CELL + CELL / 2
         middle_y = row * CELL + CELL / 2
@@ -296,12 +301,12 @@ def find_strawberries(img):
     return detections
 
 
-# Add your own model here, and its function above. After a restart the page, the errors
-# and ?draw=1 know it. If it raises an exception, the client gets a 500, and the
-# traceback is in the server's terminal. Reading a picture and looking at it may take
-# at most MAX_SECONDS and MAX_MEMORY. If your model needs more, or stops the process,
-# the client gets a 400 that blames the picture. If it only needs more, raise these two
-# numbers in part 4.
+# Add your own model here, and its function above: the end of this file has an example.
+# After a restart the page, the errors and ?draw=1 know it. If it raises an exception,
+# the client gets a 500, and the traceback is in the server's terminal. Reading a
+# picture and looking at it may take at most MAX_SECONDS and MAX_MEMORY. If your model
+# needs more, or stops the process, the client gets a 400 that blames the picture. If it
+# only needs more, raise these two numbers in part 4.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -353,8 +358,8 @@ def answer_in_pixels_of_upload(data, img, step, detections):
 
 
 # Large photographs. A phone's JPEG has 12 megapixels and more, and the models look at
-# 416 and 800 pixels. A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size. At 1/4 it
-# takes half the time and a sixteenth of the memory.
+# 416 and 800 pixels. A JPEG can be decoded at 1/2, 1/4 or 1/8 of its width and
+# height. At 1/4 it takes half the time and a sixteenth of the memory.
 IMREAD_MODES = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -391,7 +396,8 @@ def jpeg_size(data):
     while data[position : position + 1] == b"\xff":
         kind = data[position + 1 : position + 2]
         # C0, C1, C2: the picture itself, in the usual kinds of JPEG. The segment holds
-        # 1 other byte, then the height (2 bytes), then the width (2 bytes).
+        # 1 other byte, then the height (2 bytes), then the width (2 bytes). So before
+        # the height stand FF, the kind, the length (2 bytes) and that other byte: 5.
         if kind in (b"\xc0", b"\xc1", b"\xc2"):
             height = int.from_bytes(data[position + 5 : position + 7], "big")
             width = int.from_bytes(data[position + 7 : position + 9], "big")
@@ -402,7 +408,9 @@ def jpeg_size(data):
 
 
 def size_before_decoding(data, img, step):
-    """(width, height) of a JPEG that was decoded smaller; swapped if img was turned."""
+    """(width, height) of a JPEG that was decoded smaller to img."""
+    # A photograph's EXIF block says how the camera was held. OpenCV turns the picture
+    # accordingly, and width and height may change places.
     width, height = jpeg_size(data)
     # Decoding at 1/4 makes 3 pixels of 9, 10, 11 or 12: it rounds up.
     small_width = math.ceil(width / step)
@@ -410,7 +418,6 @@ def size_before_decoding(data, img, step):
     img_height, img_width = img.shape[:2]
     if (img_width, img_height) == (small_width, small_height):
         return width, height
-    # A photograph's EXIF block says how the camera was held; OpenCV has turned it.
     if (img_width, img_height) == (small_height, small_width):
         return height, width
     raise BadPicture("is damaged: its header gives another size than its picture has")
@@ -538,8 +545,8 @@ FILES_ALLOWED = f"allowed are 1 to {MAX_FILES}, 1 with draw=1"
 MAX_PIXELS = 25_000_000
 TOO_MANY_PIXELS = "has more than 25 megapixels: send a smaller picture"
 
-# A worker that needs more time for a picture is ended. The largest good picture takes
-# about one second.
+# A worker that needs more time for one picture is ended. The time that a request waits
+# for a worker does not count. The largest good picture takes about one second.
 MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
@@ -592,8 +599,9 @@ class Worker:
             target=run_worker, args=(pipe_of_worker,), daemon=True
         )
         self.process.start()
-        # The worker has its own copy of this end now. Close the server's copy: while it
-        # is open, the server would not notice that the worker has ended.
+        # The worker has its own copy of this end now. An end of a pipe is closed when
+        # all its copies are. So close the server's copy: otherwise the server would not
+        # notice that the worker has ended.
         pipe_of_worker.close()
         # Wait until it says "ready". If it has ended instead, this raises EOFError.
         self.pipe.recv()
@@ -611,8 +619,8 @@ class Worker:
     def takes(self, task):
         """Whether the worker runs and takes a task, which is (model_type, draw).
 
-        It answers "go on". Before that the file is not read: if the worker has died, a
-        new one can still get all of it."""
+        The worker answers "go on". Only then does the server read the file: if the
+        worker has died, a new one can still get the whole file."""
         if self.process is None:
             return False
         try:
@@ -644,7 +652,8 @@ class Worker:
             self.stop()
             return "bad picture", CRASHED
         except Exception:
-            # The worker waits for the rest of the file: it is of no use any more.
+            # The file could not be read to its end: its temporary file is gone, say.
+            # The worker still waits for the rest, and is of no use any more.
             self.stop()
             raise
         self.stop()
@@ -656,15 +665,17 @@ class IdleWorkers:
 
     The request that has waited longest gets the next worker."""
 
-    # Why not queue.Queue? There a request that comes at the right moment is served
-    # before those that wait, and some answers take three times as long as most.
-    # Why not concurrent.futures.ProcessPoolExecutor? Once one of its processes dies, it
-    # fails for everybody.
+    # You may skip this if you do not know these two classes of Python. Why not
+    # queue.Queue? There a request that comes at the right moment is served before those
+    # that wait, and some answers take three times as long as most. Why not
+    # concurrent.futures.ProcessPoolExecutor? Once one of its processes dies, it fails
+    # for everybody.
 
     def __init__(self):
         self.lock = threading.Lock()
         self.workers = collections.deque()
-        # One queue for each request that waits; its worker is put there.
+        # One queue for each request that waits. A queue passes things from one thread
+        # to another: its get() waits until somebody calls its put().
         self.waiting = collections.deque()
 
     def get(self):
@@ -681,7 +692,8 @@ class IdleWorkers:
         """Give a worker to the request that has waited longest, or keep it."""
         with self.lock:
             if self.waiting:
-                self.waiting.popleft().put(worker)
+                longest_waiting = self.waiting.popleft()
+                longest_waiting.put(worker)
             else:
                 self.workers.append(worker)
 
@@ -711,14 +723,7 @@ def start_in_background(worker):
 
 
 def start_worker(worker):
-    # Ctrl+C sends the signal SIGINT to the worker, too. The server decides when the
-    # worker ends. So this thread blocks SIGINT, and the worker inherits that. Windows
-    # cannot do it.
-    if sys.platform != "win32":
-        # resource_tracker is a helper process of multiprocessing. Starting it unblocks
-        # SIGINT, so start it before.
-        multiprocessing.resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    ignore_ctrl_c_while_starting()
     try:
         worker.start()
     except EOFError:
@@ -726,6 +731,21 @@ def start_worker(worker):
         pass
     # If it has not started, the request that takes it out tries again.
     idle_workers.put(worker)
+
+
+def ignore_ctrl_c_while_starting():
+    """You may skip this function.
+
+    Ctrl+C reaches the workers, too, as the signal SIGINT. Later run_worker() ignores it.
+    Without this function a worker that is just starting would end with a traceback."""
+    # Windows cannot do it.
+    if sys.platform == "win32":
+        return
+    # This thread blocks SIGINT, and the worker that it starts inherits that. Python
+    # unblocks it when it starts its own helper process, resource_tracker: so that one
+    # must be started before.
+    multiprocessing.resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 
 
 def ask_worker(file, model_type, draw):
@@ -753,14 +773,14 @@ def ask_worker(file, model_type, draw):
 
 def run_worker(pipe):
     """Look at one picture after the other, until the server is gone."""
-    # Ctrl+C does not end a worker. start_worker() cannot block it on Windows, and
-    # Worker.ask() may start a worker without it.
+    # Ctrl+C (the signal SIGINT) does not end a worker: the server does that.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_server, daemon=True).start()
     # Decoders print parts of the file as they are: a client could forge lines of the
-    # log. So throw away what this process writes to stderr, which has the number 2. It
-    # also hides the warnings of your model: print() is not hidden.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    # log. So throw away what this process writes to stderr, which has the number 2.
+    # That hides the warnings of your model, too. What it print()s is still shown.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
     # One thread for each worker: more would take more time in all.
     cv2.setNumThreads(1)
     limit_memory()

@@ -249,6 +249,18 @@ def started(words, port, log):
         process.wait(60)
 
 
+def seconds_to_first_answer(name, command, request, folder):
+    """From the start of a server until it has answered one picture; median of three."""
+    times = []
+    for _ in range(3):
+        port = port_for(name)
+        start = time.perf_counter()
+        with started(argv(command, port), port, folder / name):
+            assert ask(port, request)[0] == 200
+            times.append(time.perf_counter() - start)
+    return median(times)
+
+
 def tree(process):
     """The process and all that it has started: workers, and gunicorn's own."""
     main = psutil.Process(process.pid)
@@ -368,6 +380,10 @@ def main():
     pictures = {"640x480": PHOTO.read_bytes(), "4000x3000": enlarged(4000, 3000)}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        request = post(("640x480", pictures["640x480"]))
+        for name, command in commands().items():
+            seconds = seconds_to_first_answer(name, command, request, folder)
+            print(f"{name}: first answer {seconds:.1f} s after the start")
         servers = {}
         for name, command in commands().items():
             port = port_for(name)

@@ -3,7 +3,8 @@
 # A line with #=> is the answer to expect; ... stands for text that can differ.
 URL=${1:-http://127.0.0.1:8080}
 
-# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 4.
+# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 4. From
+# "set -v" on the shell prints each line before it runs it.
 # In cron or CI HTTPie would read standard input, and wait or send a POST.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 4 has the path /hosts.
@@ -16,7 +17,8 @@ set -v
 
 # -i prints the headers of the answer, too. X-Steps lists the steps in order; "view" is
 # show_open(). The same steps are in the server's terminal. (If you started this script
-# by hand, two steps stand before them: it first looked for lesson 4, and no view ran.)
+# without run.sh, two more steps stand above them in that terminal. They come from the
+# check at the top of this script, for which no view runs.)
 curl -s -i "$URL/open"
 #=> HTTP/1.1 200 OK
 #=> ...

@@ -4,7 +4,8 @@
 # A line with #=> is the answer to expect; ... stands for text that can differ.
 URL=${1:-http://127.0.0.1:8080}
 
-# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 5.
+# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 5. From
+# "set -v" on the shell prints each line before it runs it.
 # In cron or CI HTTPie would read standard input, and wait or send a POST.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 5 has the path /levels.

@@ -7,7 +7,7 @@ URL=${1:-http://127.0.0.1:4958}
 PICTURES=$(dirname "$0")/pictures
 
 # You can skip the lines up to "set -v": they prepare your photo's name and HTTPie, and
-# look for lesson 8.
+# look for lesson 8. From "set -v" on the shell prints each line before it runs it.
 # In -F curl wants a file name in quotes if it has a comma, a semicolon or a quote.
 PHOTO=$(printf '%s' "${2:-$PICTURES/strawberries.jpg}" | sed '/[,;"\\]/{s/["\\]/\\&/g;s/.*/"&"/;}')
 # In cron or CI HTTPie would read standard input, and wait or send it.
