@@ -208,7 +208,7 @@ def test_a_stopped_training_goes_on_to_the_same_network(tmp_path, monkeypatch):
     training = importlib.import_module("train_strawberry")
     data = drawn_data(tmp_path)
     labels = data / "extra" / "labels.json"
-    monkeypatch.setattr(photographs, "EXTRA_LABELS", labels)
+    monkeypatch.setattr("photographs.EXTRA_LABELS", labels)
     monkeypatch.setattr(training, "ROUND", 1)
 
     def train(name):
