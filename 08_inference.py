@@ -104,8 +104,8 @@ def look_at_picture(data, model_type, draw):
 
     Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
     check_format(data)
-    # A large JPEG is read at a smaller size, to save time: 1 is the full size, 2 is half
-    # the width and height, then 4 and 8. See part 3.
+    # A large JPEG is read at a smaller size, to save time. Step 1 is the full size,
+    # step 2 is half the width and height, then come 4 and 8. See part 3.
     step = decoding_step(data)
     # The bytes as an array of numbers from 0 to 255 (notes: mistake 28).
     numbers = np.frombuffer(data, np.uint8)
@@ -114,12 +114,12 @@ def look_at_picture(data, model_type, draw):
         img = cv2.imdecode(numbers, IMREAD_MODES[step])
     except cv2.error as error:
         # The picture has too many pixels, or takes too much memory. (OpenCV reads the
-        # limit of pixels from WORKER_ENVIRONMENT in part 4.) "from error" keeps its
-        # error in the traceback.
+        # limit of pixels from WORKER_ENVIRONMENT in part 4.) "from error" says that
+        # OpenCV's error is the cause of the new one.
         raise BadPicture(reason_of(error)) from error
     # For other bad files, and for some that take too much memory, imdecode returns None
-    # (notes: mistake 31). Do not print what is in such a file: it can put false lines
-    # into your terminal or log (notes: mistake 32).
+    # (notes: mistake 31). The notes print the bytes of the file. Do not: they can put
+    # false lines into your terminal or log (notes: mistake 32).
     if img is None:
         raise BadPicture("cannot be read: it is damaged, or takes too much memory")
     detections = inference(img, model_type)
@@ -140,17 +140,18 @@ class BadPicture(Exception):
 
 # Who refuses a request, each time with a message that says why:
 # - Flask, before the view: no route has this path (404), or not with this method (405).
-# - Flask, at request.form above: the request is too large (413). Part 4 has the limits.
+# - Flask, at request.form or request.files above: the request is too large (413). Part
+#   4 has the limits.
 # - api_inference(): a field is wrong (400).
 # - look_at_picture() and what it calls: the file is no picture, is damaged, has too
 #   many pixels, or needs too much memory to be read. They raise BadPicture.
 # - The classes and functions of part 4: the picture takes too long, the model needs too
 #   much memory (on Linux), or the worker crashes.
-# ask_worker() makes a 400 of every BadPicture and of the three cases of part 4.
-# json_error() in part 3 makes all of it JSON. A mistake in this file, or in your model,
-# is no refusal: the client gets a 500. (But see MODELS: if a model is too slow, takes
-# too much memory, or stops its whole process, the client gets a 400 that blames the
-# picture.)
+# The worker sends the text of a BadPicture to the server. There ask_worker() makes a
+# 400 of it, and of the three cases of part 4. json_error() in part 3 makes all of it
+# JSON. If your model raises an exception, that is no refusal: the client gets a 500. If
+# your model is too slow, takes too much memory, or ends its process, the client gets a
+# 400 that blames the picture.
 
 
 # --- 2. THE MODELS: from a picture to a list of detections ----------------------------
@@ -159,8 +160,9 @@ class BadPicture(Exception):
 # empty one if it finds nothing. The picture is an array (height, width, 3) of uint8:
 # blue, green, red. A large JPEG arrives smaller, with 832 pixels or more on its longer
 # side.
-# To add a model you need detection(), here, and MODELS, at the end of this part. The
-# two models in between are for a second reading.
+# To add a model you need detection(), here, and MODELS, at the end of this part. What
+# stands in between is for a second reading: resized(), which part 3 calls, too, and two
+# models.
 
 
 def detection(img, label, score, box):
@@ -283,8 +285,8 @@ def find_strawberries(img):
     box_scores = []
     # argwhere gives the row and the column of each cell that is True.
     for row, column in np.argwhere(is_middle):
-        # The other four (1: leaves out the score): the distances from the cell's middle
-        # to the berry's sides.
+        # The other four: the distances from the cell's middle to the berry's sides.
+        # cells[1:, ...] leaves out the score.
         left, top, right, bottom = cells[1:, row, column].tolist()
         middle_x = column * CELL + CELL / 2
         middle_y = row * CELL + CELL / 2
@@ -303,10 +305,9 @@ def find_strawberries(img):
 
 # Add your own model here, and its function above: the end of this file has an example.
 # After a restart the page, the errors and ?draw=1 know it. If it raises an exception,
-# the client gets a 500, and the traceback is in the server's terminal. Reading a
-# picture and looking at it may take at most MAX_SECONDS and MAX_MEMORY. If your model
-# needs more, or stops the process, the client gets a 400 that blames the picture. If it
-# only needs more, raise these two numbers in part 4.
+# the traceback is in the server's terminal. Reading a picture and looking at it may
+# take at most MAX_SECONDS and MAX_MEMORY: if your model needs more, raise these two
+# numbers in part 4.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -348,11 +349,16 @@ def answer_in_pixels_of_upload(data, img, step, detections):
 
     for found in detections:
         x, y, box_width, box_height = found["box"]
-        # At least one pixel, and inside the picture.
-        left = min(round(x * step), width - 1)
-        top = min(round(y * step), height - 1)
-        right = int(np.clip(round((x + box_width) * step), left + 1, width))
-        bottom = int(np.clip(round((y + box_height) * step), top + 1, height))
+        left = round(x * step)
+        top = round(y * step)
+        right = round((x + box_width) * step)
+        bottom = round((y + box_height) * step)
+        # Stay inside the picture (decoding it smaller rounds up its size), and leave at
+        # least one pixel.
+        left = min(left, width - 1)
+        top = min(top, height - 1)
+        right = min(max(right, left + 1), width)
+        bottom = min(max(bottom, top + 1), height)
         found["box"] = [left, top, right - left, bottom - top]
     return {"width": width, "height": height, "detections": detections}
 
@@ -366,7 +372,7 @@ IMREAD_MODES = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-# Twice NET_SIDE, and more than QR_SIDE.
+# Twice NET_SIDE, which is 416, and more than QR_SIDE, which is 800.
 ENOUGH_SIDE = 832
 
 
@@ -386,16 +392,19 @@ def decoding_step(data):
 
 
 def jpeg_size(data):
-    """(width, height) as a JPEG's header says; None if there is no such header."""
+    """(width, height) as a JPEG's header says; None if there is no such header.
+
+    You may skip the inside: it looks for the header among the first bytes."""
     if not data.startswith(b"\xff\xd8"):
         return None
     # After these two bytes come segments: FF, a kind (1 byte), a length (2 bytes), and
     # what the segment holds. The length counts its own two bytes. Two bytes a and b
     # are the number 256 * a + b: from_bytes() calls this order "big".
     position = 2
+    # data[position] alone would be a number, 255; this is one byte.
     while data[position : position + 1] == b"\xff":
         kind = data[position + 1 : position + 2]
-        # C0, C1, C2: the picture itself, in the usual kinds of JPEG. The segment holds
+        # C0, C1, C2: the header of the picture, in the usual kinds of JPEG. It holds
         # 1 other byte, then the height (2 bytes), then the width (2 bytes). So before
         # the height stand FF, the kind, the length (2 bytes) and that other byte: 5.
         if kind in (b"\xc0", b"\xc1", b"\xc2"):
@@ -493,8 +502,8 @@ def free_row(is_taken, left, top, label_width, label_height):
     return None
 
 
-# Every error becomes JSON: those of abort() above, and those that Flask and Werkzeug
-# raise, such as 404, 405 and 413. The response keeps its headers, such as Allow.
+# Every error becomes JSON: those of abort(), and those that Flask and Werkzeug raise,
+# such as 404, 405 and 413. The response keeps its headers, such as Allow.
 @app.errorhandler(HTTPException)
 def json_error(error):
     text = error.description
@@ -516,13 +525,14 @@ def json_error(error):
 #   in the server: ask_worker(), Worker.ask()
 #   in the worker: run_worker(), answer_of_worker(), look_at_picture()
 #
-# The workers also make the lesson fast: there is one for each core of the processor.
+# The workers also make the lesson fast: there is one for each core of the processor, up
+# to 8.
 
 # How large a request may be. Above one of these limits the answer is 413. 16 MB are a
 # few photographs of a phone. Flask keeps small files in memory and puts larger ones
 # into temporary files.
 app.config["MAX_CONTENT_LENGTH"] = 16_000_000
-# With curl -F: how many fields and files, and the bytes of each field.
+# With curl -F: how many fields and files, and the bytes of each text field.
 app.config["MAX_FORM_PARTS"] = 20
 MAX_TEXT = 500_000
 app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
@@ -539,14 +549,15 @@ def limit_text():
 
 # The pictures in one request. Ten large ones take a few seconds.
 MAX_FILES = 10
-FILES_ALLOWED = f"allowed are 1 to {MAX_FILES}, 1 with draw=1"
+FILES_ALLOWED = f"allowed are 1 to {MAX_FILES}, or only 1 with draw=1"
 
 # The largest picture. 25 megapixels are 75 MB once they are decoded.
 MAX_PIXELS = 25_000_000
 TOO_MANY_PIXELS = "has more than 25 megapixels: send a smaller picture"
 
-# A worker that needs more time for one picture is ended. The time that a request waits
-# for a worker does not count. The largest good picture takes about one second.
+# A worker that needs more time for one picture is ended. The time begins when the
+# worker has the whole file; waiting for a worker does not count. The largest good
+# picture takes about one second.
 MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
@@ -576,8 +587,8 @@ WORKER_ENVIRONMENT = {
 # not safe where threads run.
 SPAWN = multiprocessing.get_context("spawn")
 
-# The server passes an upload on in pieces of this many bytes: it never holds a large
-# file in memory.
+# The server passes a picture on in pieces of this many bytes: so it need not hold a
+# large file in memory.
 PIECE = 1_000_000
 
 
@@ -599,9 +610,9 @@ class Worker:
             target=run_worker, args=(pipe_of_worker,), daemon=True
         )
         self.process.start()
-        # The worker has its own copy of this end now. An end of a pipe is closed when
-        # all its copies are. So close the server's copy: otherwise the server would not
-        # notice that the worker has ended.
+        # The worker has its own copy of this end now. An end of a pipe is closed only
+        # when all its copies are closed. So close the server's copy: otherwise the
+        # server would not notice that the worker has ended.
         pipe_of_worker.close()
         # Wait until it says "ready". If it has ended instead, this raises EOFError.
         self.pipe.recv()
@@ -630,7 +641,8 @@ class Worker:
             return False
 
     def ask(self, file, model_type, draw):
-        """("ok", answer) of look_at_picture(), or ("bad picture" or "bug", text)."""
+        """What became of look_at_picture(), as two values: "ok" and its answer, "bad
+        picture" and the reason, or "bug" and the traceback."""
         task = (model_type, draw)
         # Somebody may have ended the worker since its last picture.
         if not self.takes(task):
@@ -652,10 +664,11 @@ class Worker:
             self.stop()
             return "bad picture", CRASHED
         except Exception:
-            # The file could not be read to its end: its temporary file is gone, say.
-            # The worker still waits for the rest, and is of no use any more.
+            # The file could not be read to its end. For example, its temporary file is
+            # gone. The worker still waits for the rest, and is of no use any more.
             self.stop()
             raise
+        # poll() has waited MAX_SECONDS, and no answer has come.
         self.stop()
         return "bad picture", TOO_SLOW
 
@@ -663,9 +676,13 @@ class Worker:
 class IdleWorkers:
     """The workers that have nothing to do. A request takes one out, and puts it back.
 
-    The request that has waited longest gets the next worker."""
+    The request that has waited longest gets the next worker.
 
-    # You may skip this if you do not know these two classes of Python. Why not
+    The server runs every request in a thread of its own, so several may come here at
+    the same time. Only one of them can be inside "with self.lock"; the others wait
+    there until it has left."""
+
+    # You may skip this paragraph if you do not know two classes of Python. Why not
     # queue.Queue? There a request that comes at the right moment is served before those
     # that wait, and some answers take three times as long as most. Why not
     # concurrent.futures.ProcessPoolExecutor? Once one of its processes dies, it fails
@@ -685,7 +702,8 @@ class IdleWorkers:
                 return self.workers.popleft()
             my_queue = queue.SimpleQueue()
             self.waiting.append(my_queue)
-        # Wait here without the lock, because put() needs it.
+        # Wait here, outside of "with self.lock": put() has to come in to bring a
+        # worker.
         return my_queue.get()
 
     def put(self, worker):
@@ -736,8 +754,9 @@ def start_worker(worker):
 def ignore_ctrl_c_while_starting():
     """You may skip this function.
 
-    Ctrl+C reaches the workers, too, as the signal SIGINT. Later run_worker() ignores it.
-    Without this function a worker that is just starting would end with a traceback."""
+    Ctrl+C reaches the workers, too, as the signal SIGINT. Later run_worker() ignores
+    it. Without this function a worker that is just starting would end with a
+    traceback."""
     # Windows cannot do it.
     if sys.platform == "win32":
         return
@@ -749,7 +768,8 @@ def ignore_ctrl_c_while_starting():
 
 
 def ask_worker(file, model_type, draw):
-    """The answer of look_at_picture() for an uploaded file; abort() if it has none."""
+    """The answer of look_at_picture() for an uploaded file. Call abort() if there is no
+    answer."""
     start_workers()
     worker = idle_workers.get()
     try:
@@ -780,6 +800,7 @@ def run_worker(pipe):
     # log. So throw away what this process writes to stderr, which has the number 2.
     # That hides the warnings of your model, too. What it print()s is still shown.
     nowhere = os.open(os.devnull, os.O_WRONLY)
+    # Make 2 another number for nowhere.
     os.dup2(nowhere, 2)
     # One thread for each worker: more would take more time in all.
     cv2.setNumThreads(1)
@@ -986,7 +1007,8 @@ PAGE = """<!doctype html>
 
 @app.get("/")
 def page():
-    # Flask's templates (Jinja) fill in the {{ name }} of each model and escape it.
+    # Flask's templates (Jinja) fill in the {{ name }} of each model. A "<" in it
+    # becomes "&lt;".
     return render_template_string(PAGE, models=MODELS)
 
 

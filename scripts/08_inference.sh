@@ -31,7 +31,8 @@ curl -s "$URL/exam" -d model_type=qrcode -d img_file=qrcode.png
 #=> {"args":{},"form":{"model_type":"qrcode","img_file":"qrcode.png"},"files":{}}
 
 # What does such a request look like? With --offline HTTPie prints it and sends nothing.
-# --form is HTTPie's word for curl's -d: all fields are one line, with "&" between them.
+# Without a file HTTPie's --form sends what curl -d sends: all fields are one line, with
+# "&" between them.
 http --offline --form "$URL/exam" model_type=qrcode img_file=qrcode.png
 #=> POST /exam HTTP/1.1
 #=> ...
@@ -44,10 +45,11 @@ http --offline --form "$URL/exam" model_type=qrcode img_file=qrcode.png
 curl -s "$URL/exam" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
 #=> {"args":{},"form":{"model_type":"qrcode"},"files":{"img_file":{"filename":"qrcode.png","bytes":5445}}}
 
-# --multipart is HTTPie's word for -F: each field is a part of its own. The boundary,
-# here "cut", is the text that separates the parts. A file's part has a filename, and
-# below it the bytes of the file: here none, because /dev/null is an empty file.
-http --offline --multipart --boundary=cut "$URL/exam" model_type=qrcode img_file@/dev/null
+# With a file ("@") HTTPie's --form sends what curl -F sends: each field is a part of
+# its own. A line with "--" and the boundary, here "cut", stands before each part. A
+# file's part has a filename, and below it the bytes of the file. Here the file is
+# /dev/null: its name is null, and it is empty.
+http --offline --form --boundary=cut "$URL/exam" model_type=qrcode img_file@/dev/null
 #=> POST /exam HTTP/1.1
 #=> ...
 #=> Content-Type: multipart/form-data; boundary=cut
@@ -77,7 +79,7 @@ curl -s -X POST "$URL/inference" -F model_type=strawberry -F "img_file=@$PHOTO"
 curl -s -X PUT "$URL/inference" -F model_type=strawberry -F "img_file=@$PICTURES/qrcode.png" -F "img_file=@$PHOTO"
 #=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
 
-# The same with HTTPie. With a file ("@") --form sends what -F sends.
+# The same with HTTPie. It always sends strawberries.jpg, not your own photo.
 http --body --form PUT "$URL/inference" model_type=strawberry img_file@"$PICTURES/qrcode.png" img_file@"$PICTURES/strawberries.jpg"
 #=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
 
@@ -103,7 +105,7 @@ curl -s "$URL/inference?draw=yes" -F model_type=strawberry -F "img_file=@$PHOTO"
 
 # The call of the notes as it stands there: no file arrives (notes: mistake 26).
 curl -s -w '%{http_code}\n' -X POST "$URL/inference" -d "model_type=strawberry" -d "img_file=file_path"
-#=> {"error":"img_file: 0 files, allowed are 1 to 10, 1 with draw=1"}
+#=> {"error":"img_file: 0 files, allowed are 1 to 10, or only 1 with draw=1"}
 #=> 400
 
 # A file that is not a picture: this script.

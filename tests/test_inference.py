@@ -210,6 +210,25 @@ def test_a_header_with_another_size_is_refused(module):
         module.size_before_decoding(data, plain(1000, 751), 4)
 
 
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        # The whole picture: 1001 x 751 pixels times 4 are more than the upload has.
+        ([0, 0, 1001, 751], [0, 0, 4001, 3001]),
+        # Less than a pixel, in two corners.
+        ([0, 0, 0.1, 0.1], [0, 0, 1, 1]),
+        ([1000.9, 750.9, 0.1, 0.1], [4000, 3000, 1, 1]),
+    ],
+)
+def test_boxes_stay_inside_the_upload_and_have_a_pixel(module, box, expected):
+    data = jpeg(plain(4001, 3001))
+    quarter = plain(1001, 751)
+    found = module.detection(quarter, "", 1, box)
+    answer = module.answer_in_pixels_of_upload(data, quarter, 4, [found])
+    assert (answer["width"], answer["height"]) == (4001, 3001)
+    assert answer["detections"][0]["box"] == expected
+
+
 def test_what_the_network_answers_becomes_boxes(module, monkeypatch):
     cells = np.zeros((1, 5, 104, 104), np.float32)
     cells[:, 1:] = 40  # the sides of each box: 40 pixels from its middle
@@ -280,7 +299,7 @@ def test_labels_do_not_cover_each_other(module, monkeypatch):
 # --- What it refuses
 
 ALLOWED = "is not one of strawberry, qrcode"
-FILES = "files, allowed are 1 to 10, 1 with draw=1"
+FILES = "files, allowed are 1 to 10, or only 1 with draw=1"
 DRAW = "is not one of 0, 1"
 GOOD = ("a.png", CODES)
 
