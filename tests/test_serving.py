@@ -4,6 +4,7 @@ The servers are started with the commands and lines of docs/serving.md, word for
 except for the ports. Expected answers come from the lesson itself, started alone.
 """
 
+import configparser
 import json
 import os
 import re
@@ -346,6 +347,20 @@ def test_a_backend_dies_with_the_request(servers, without, status):
     assert len(asked) == 1
     assert answer[0] == status
     assert (answer == servers.good) == (status == 200)
+
+
+@needs("gunicorn")
+def test_systemd_starts_the_same_gunicorn():
+    """The unit on the page runs the page's own command, in the folder that it names."""
+    text = serving.SERVING.read_text(encoding="utf-8")
+    unit = configparser.ConfigParser()
+    unit.optionxform = str
+    unit.read_string(re.search(r"```ini\n(.+?)```", text, re.DOTALL)[1])
+    service = unit["Service"]
+    program, _, arguments = service["ExecStart"].partition(" ")
+    command = serving.commands()["gunicorn"]
+    assert f"gunicorn {arguments}" == command
+    assert program == f"{service['WorkingDirectory']}/.venv/bin/gunicorn"
 
 
 # --- Slow clients: the table of docs/serving.md.
