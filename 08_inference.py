@@ -89,7 +89,8 @@ def api_inference():
     results = []
     for file in files:
         # A worker, which is another process, runs look_at_picture(), below, with the
-        # bytes of the file. Part 4 says why.
+        # bytes of the file. Part 4 says why. If the file is bad, ask_worker() calls
+        # abort() itself.
         answer = ask_worker(file, model_type, draw == "1")
         if draw == "1":
             # There is no second file: most_files is 1.
@@ -100,7 +101,8 @@ def api_inference():
 
 
 def look_at_picture(data, model_type, draw):
-    """Take the bytes of a picture file; return a dict, or with draw a JPEG's bytes.
+    """Take the bytes of a picture file. Return a dict; if draw is True, return the
+    bytes of a JPEG.
 
     Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
     check_format(data)
@@ -142,11 +144,11 @@ class BadPicture(Exception):
 # - Flask, before the view: no route has this path (404), or not with this method (405).
 # - Flask, at request.form or request.files above: the request is too large (413). Part
 #   4 has the limits.
-# - api_inference(): a field is wrong (400).
+# - api_inference(): model_type, draw or the number of files is wrong (400).
 # - look_at_picture() and what it calls: the file is no picture, is damaged, has too
 #   many pixels, or needs too much memory to be read. They raise BadPicture.
-# - The classes and functions of part 4: the picture takes too long, the model needs too
-#   much memory (on Linux), or the worker crashes.
+# - The classes and functions of part 4: the picture takes more than 3 seconds, the
+#   model needs too much memory (on Linux), or the worker crashes.
 # The worker sends the text of a BadPicture to the server. There ask_worker() makes a
 # 400 of it, and of the three cases of part 4. json_error() in part 3 makes all of it
 # JSON. If your model raises an exception, that is no refusal: the client gets a 500. If
@@ -306,8 +308,8 @@ def find_strawberries(img):
 # Add your own model here, and its function above: the end of this file has an example.
 # After a restart the page, the errors and ?draw=1 know it. If it raises an exception,
 # the traceback is in the server's terminal. Reading a picture and looking at it may
-# take at most MAX_SECONDS and MAX_MEMORY: if your model needs more, raise these two
-# numbers in part 4.
+# take at most MAX_SECONDS and (on Linux) MAX_MEMORY: if your model needs more, raise
+# these two numbers in part 4.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -353,8 +355,8 @@ def answer_in_pixels_of_upload(data, img, step, detections):
         top = round(y * step)
         right = round((x + box_width) * step)
         bottom = round((y + box_height) * step)
-        # Stay inside the picture (decoding it smaller rounds up its size), and leave at
-        # least one pixel.
+        # Stay inside the picture: a width of 9 is decoded at 1/4 as 3, and 3 * 4 is
+        # more than 9. Leave at least one pixel.
         left = min(left, width - 1)
         top = min(top, height - 1)
         right = min(max(right, left + 1), width)
@@ -472,7 +474,7 @@ def draw_detections(img, detections):
             label_width, label_height, text_bottom = label_size(text, font_scale)
         left = max(0, min(x, width - label_width))
         top = free_row(is_taken, left, y - label_height, label_width, label_height)
-        # Labels everywhere, down to the edge: this box stays without one.
+        # There is no free row down to the edge: this box stays without a label.
         if top is None:
             continue
         is_taken[top : top + label_height, left : left + label_width] = True
@@ -519,8 +521,12 @@ def json_error(error):
 #
 # A small file can make a decoder compute for minutes, ask for gigabytes, or crash. No
 # check finds every such file. So the server never decodes a picture. It passes the
-# bytes to a worker, a process of its own, and ends the worker if it takes too long. A
-# bad file stops one worker, and another one takes its place.
+# bytes to a worker, and ends the worker if it takes too long.
+#
+# A worker is a process: a running program with its own memory. One process can be ended
+# without harm to another. So such a file costs one worker at most, and a new worker
+# takes its place. The server is a process, too. In it every request runs in a thread
+# of its own: threads run at the same time and share the variables of their process.
 #
 #   in the server: ask_worker(), Worker.ask()
 #   in the worker: run_worker(), answer_of_worker(), look_at_picture()
@@ -539,8 +545,8 @@ app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
 TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
 
 
-# With curl -d MAX_FORM_PARTS and MAX_FORM_MEMORY_SIZE do not hold (Werkzeug 3.1.9): all
-# fields are read at once, and 16 MB of them take a gigabyte of memory.
+# To a request of "curl -d" Werkzeug 3.1.9 applies neither of these two. It reads all
+# fields at once, and 16 MB of them take a gigabyte of memory.
 @app.before_request
 def limit_text():
     if request.mimetype == "application/x-www-form-urlencoded":
@@ -563,7 +569,7 @@ TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
 # The memory that a picture may take, in bytes, above what the worker has at its start:
 # enough for 25 megapixels. For a WebP with transparent parts it is enough for about 21.
-# Only Linux keeps this limit: macOS ignores it, and Windows has none.
+# Only Linux keeps such a limit.
 MAX_MEMORY = 280_000_000
 TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
 CRASHED = "stops the process that reads it: save it as a new JPEG"
@@ -583,8 +589,8 @@ WORKER_ENVIRONMENT = {
 }
 
 # "spawn" starts a new Python that imports this file. An import does not call app.run().
-# That works on every system and under every server; "fork", a copy of the server, is
-# not safe where threads run.
+# That works on every system and under every server, such as gunicorn; "fork", a copy of
+# the server, is not safe where threads run.
 SPAWN = multiprocessing.get_context("spawn")
 
 # The server passes a picture on in pieces of this many bytes: so it need not hold a
@@ -605,14 +611,14 @@ class Worker:
         # whether something has come. If the other end is closed, recv() and send()
         # raise EOFError or ConnectionError.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
-        # daemon=True: when the server ends, this process is ended, too.
+        # daemon=True: when the server ends as usual, this process is ended, too.
         self.process = SPAWN.Process(
             target=run_worker, args=(pipe_of_worker,), daemon=True
         )
         self.process.start()
-        # The worker has its own copy of this end now. An end of a pipe is closed only
-        # when all its copies are closed. So close the server's copy: otherwise the
-        # server would not notice that the worker has ended.
+        # The worker has its own copy of pipe_of_worker now. An end of a pipe is
+        # closed only when all its copies are closed. So close the server's copy:
+        # otherwise the server would not notice that the worker has ended.
         pipe_of_worker.close()
         # Wait until it says "ready". If it has ended instead, this raises EOFError.
         self.pipe.recv()
@@ -678,15 +684,14 @@ class IdleWorkers:
 
     The request that has waited longest gets the next worker.
 
-    The server runs every request in a thread of its own, so several may come here at
-    the same time. Only one of them can be inside "with self.lock"; the others wait
-    there until it has left."""
+    Several threads may come here at the same time. Only one of them can be inside
+    "with self.lock"; the others wait there until it has left."""
 
-    # You may skip this paragraph if you do not know two classes of Python. Why not
-    # queue.Queue? There a request that comes at the right moment is served before those
-    # that wait, and some answers take three times as long as most. Why not
-    # concurrent.futures.ProcessPoolExecutor? Once one of its processes dies, it fails
-    # for everybody.
+    # You may skip this paragraph. It is for those who know queue.Queue and
+    # ProcessPoolExecutor. Why not queue.Queue? There a request that comes at the right
+    # moment is served before those that wait, and some answers take three times as long
+    # as most. Why not concurrent.futures.ProcessPoolExecutor? Once one of its processes
+    # dies, it fails for everybody.
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -747,7 +752,7 @@ def start_worker(worker):
     except EOFError:
         # It ended before it was ready, and has printed why.
         pass
-    # If it has not started, the request that takes it out tries again.
+    # If it has not started, Worker.ask() tries again with the next picture.
     idle_workers.put(worker)
 
 
@@ -796,15 +801,15 @@ def run_worker(pipe):
     # Ctrl+C (the signal SIGINT) does not end a worker: the server does that.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_server, daemon=True).start()
+    # OpenCV computes in one thread in each worker: more would take more time in all.
+    cv2.setNumThreads(1)
+    limit_memory()
     # Decoders print parts of the file as they are: a client could forge lines of the
     # log. So throw away what this process writes to stderr, which has the number 2.
     # That hides the warnings of your model, too. What it print()s is still shown.
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    # Make 2 another number for nowhere.
+    # From now on 2 means the same as nowhere.
     os.dup2(nowhere, 2)
-    # One thread for each worker: more would take more time in all.
-    cv2.setNumThreads(1)
-    limit_memory()
     pipe.send("ready")
     while True:
         try:

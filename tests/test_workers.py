@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
+import requests
 from collection import ENVIRONMENT, ROOT, lesson, port_of, serve
 from pictures import arithmetic_jpeg
 from uploads import BERRIES, CRASHED, check_refused, result_of, upload
@@ -121,6 +122,8 @@ def test_no_worker_survives_the_server(server):
 def test_ctrl_c_while_workers_start_ends_everything_quietly(tmp_path, seconds):
     """Ctrl+C reaches the server and its workers: a group of processes."""
     with lesson("08_inference", tmp_path, new_group=True) as server:
+        # Werkzeug catches Ctrl+C from its first request on, not while it gets ready.
+        requests.get(server.url, timeout=20)
         time.sleep(seconds)
         workers = workers_of(server)
         os.killpg(server.process.pid, signal.SIGINT)
