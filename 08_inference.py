@@ -62,7 +62,7 @@ def exam():
 
 # Names in capitals stand further down: MODELS in part 2, IMREAD_MODES in part 3, the
 # limits in part 4. ask_worker() stands in part 4, too. look_at_picture() stands below,
-# and most functions that it calls stand in part 3.
+# and most functions that it calls stand in part 3. PUT is allowed as in the notes.
 @app.route("/inference", methods=["POST", "PUT"])
 def api_inference():
     # What does the client ask for? A wrong value is a 400 that says what is allowed.
@@ -120,8 +120,8 @@ def look_at_picture(data, model_type, draw):
         # OpenCV's error is the cause of the new one.
         raise BadPicture(reason_of(error)) from error
     # For other bad files, and for some that take too much memory, imdecode returns None
-    # (notes: mistake 31). The notes print the bytes of the file. Do not: they can put
-    # false lines into your terminal or log (notes: mistake 32).
+    # (notes: mistake 31). The notes print the whole file into the
+    # terminal. Do not (notes: mistake 32).
     if img is None:
         raise BadPicture("cannot be read: it is damaged, or takes too much memory")
     detections = inference(img, model_type)
@@ -149,11 +149,12 @@ class BadPicture(Exception):
 #   many pixels, or needs too much memory to be read. They raise BadPicture.
 # - The classes and functions of part 4: the picture takes more than 3 seconds, the
 #   model needs too much memory (on Linux), or the worker crashes.
-# The worker sends the text of a BadPicture to the server. There ask_worker() makes a
-# 400 of it, and of the three cases of part 4. json_error() in part 3 makes all of it
-# JSON. If your model raises an exception, that is no refusal: the client gets a 500. If
-# your model is too slow, takes too much memory, or ends its process, the client gets a
-# 400 that blames the picture.
+# The worker sends the text of a BadPicture to the server, where ask_worker() turns it
+# into a 400. ask_worker() does the same in the three cases of part 4. json_error() in
+# part 3 turns every error into JSON.
+# If your model raises an exception, that is no refusal: the client gets a 500. If your
+# model is too slow, takes too much memory (on Linux), or ends its process, the client
+# gets a 400 that blames the picture.
 
 
 # --- 2. THE MODELS: from a picture to a list of detections ----------------------------
@@ -237,9 +238,9 @@ def find_qrcodes(img):
     return detections
 
 
-# Read the neural network once, when this file is loaded. app.root_path is the folder of
-# this file. Each worker process has its own network: two threads that use the same one
-# at once would get errors or wrong answers.
+# Read the neural network once, when this file is loaded. Each worker loads this file,
+# so each has its own network: two threads that use the same one at once would get
+# errors or wrong answers. app.root_path is the folder of this file.
 NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
 # The network looks at pictures whose longer side has 416 pixels. Both sides must be
 # multiples of 32. It answers for each cell of 4 x 4 pixels.
@@ -267,8 +268,8 @@ def find_strawberries(img):
         small, 0, grey_rows, 0, grey_columns, cv2.BORDER_CONSTANT, value=GREY
     )
 
-    # The network wants (1, 3, height, width): 1 picture; red, green and blue, as
-    # numbers from 0 to 1.
+    # The network wants (1, 3, height, width) of the padded picture: 1 picture; red,
+    # green and blue, as numbers from 0 to 1.
     NET.setInput(cv2.dnn.blobFromImage(padded, 1 / 255, swapRB=True))
     # It answers (1, 5, height / 4, width / 4). [0] takes the 1 picture: five numbers
     # for each cell.
@@ -289,10 +290,12 @@ def find_strawberries(img):
     for row, column in np.argwhere(is_middle):
         # The other four: the distances from the cell's middle to the berry's sides.
         # cells[1:, ...] leaves out the score.
-        left, top, right, bottom = cells[1:, row, column].tolist()
+        to_left, to_top, to_right, to_bottom = cells[1:, row, column].tolist()
         middle_x = column * CELL + CELL / 2
         middle_y = row * CELL + CELL / 2
-        boxes.append([middle_x - left, middle_y - top, left + right, top + bottom])
+        left = middle_x - to_left
+        top = middle_y - to_top
+        boxes.append([left, top, to_left + to_right, to_top + to_bottom])
         box_scores.append(float(scores[row, column]))
 
     # Two cells that are near, but not neighbours, may both find the same berry. Their
@@ -306,10 +309,12 @@ def find_strawberries(img):
 
 
 # Add your own model here, and its function above: the end of this file has an example.
-# After a restart the page, the errors and ?draw=1 know it. If it raises an exception,
-# the traceback is in the server's terminal. Reading a picture and looking at it may
-# take at most MAX_SECONDS and (on Linux) MAX_MEMORY: if your model needs more, raise
-# these two numbers in part 4.
+# After a restart the page and the error message list it, and ?draw=1 works with it. If
+# your model reads a file, such as a network, do that outside the function, as for NET
+# above: then every worker does it once, while it starts. Reading a picture and looking
+# at it may take at most MAX_SECONDS and (on Linux) MAX_MEMORY: if your model needs
+# more, make these two numbers in part 4 larger. If it raises an exception, the
+# traceback is in the server's terminal.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -321,6 +326,7 @@ MODELS = {
 
 def check_format(data):
     """Raise BadPicture unless a file starts like a JPEG, PNG or WebP."""
+    # Every JPEG starts with these three bytes: \xff is the byte 255, \xd8 is 216.
     is_jpeg = data.startswith(b"\xff\xd8\xff")
     is_png = data.startswith(b"\x89PNG\r\n\x1a\n")
     is_webp = data.startswith(b"RIFF") and data[8:12] == b"WEBP"
@@ -355,8 +361,8 @@ def answer_in_pixels_of_upload(data, img, step, detections):
         top = round(y * step)
         right = round((x + box_width) * step)
         bottom = round((y + box_height) * step)
-        # Stay inside the picture: a width of 9 is decoded at 1/4 as 3, and 3 * 4 is
-        # more than 9. Leave at least one pixel.
+        # max(): at least one pixel. min(): stay inside the picture. A width of 9 is
+        # decoded at 1/4 as 3, and 3 * 4 is more than 9.
         left = min(left, width - 1)
         top = min(top, height - 1)
         right = min(max(right, left + 1), width)
@@ -374,7 +380,8 @@ IMREAD_MODES = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-# Twice NET_SIDE, which is 416, and more than QR_SIDE, which is 800.
+# Twice NET_SIDE, which is 416: with fewer pixels the boxes would move. And more than
+# QR_SIDE, which is 800.
 ENOUGH_SIDE = 832
 
 
@@ -388,6 +395,7 @@ def decoding_step(data):
     if width * height > MAX_PIXELS:
         raise BadPicture(TOO_MANY_PIXELS)
     step = 1
+    # For example 4000 pixels: 2000 and 1000 are enough, 500 is not. So the step is 4.
     while step < 8 and max(width, height) / (2 * step) >= ENOUGH_SIDE:
         step = 2 * step
     return step
@@ -472,6 +480,7 @@ def draw_detections(img, detections):
         if label_width > 1.5 * box_width:
             text = score
             label_width, label_height, text_bottom = label_size(text, font_scale)
+        # The label stands on top of its box, but inside the picture.
         left = max(0, min(x, width - label_width))
         top = free_row(is_taken, left, y - label_height, label_width, label_height)
         # There is no free row down to the edge: this box stays without a label.
@@ -531,22 +540,25 @@ def json_error(error):
 #   in the server: ask_worker(), Worker.ask()
 #   in the worker: run_worker(), answer_of_worker(), look_at_picture()
 #
-# The workers also make the lesson fast: there is one for each core of the processor, up
-# to 8.
+# The workers also make the lesson fast: there is one for each core of the processor,
+# up to 8, and each looks at another picture. But the pictures of one request come one
+# after the other.
 
 # How large a request may be. Above one of these limits the answer is 413. 16 MB are a
 # few photographs of a phone. Flask keeps small files in memory and puts larger ones
 # into temporary files.
 app.config["MAX_CONTENT_LENGTH"] = 16_000_000
-# With curl -F: how many fields and files, and the bytes of each text field.
+# With curl -F, and from the page: how many fields and files, and the bytes of each
+# text field.
 app.config["MAX_FORM_PARTS"] = 20
 MAX_TEXT = 500_000
 app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
 TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
 
 
-# To a request of "curl -d" Werkzeug 3.1.9 applies neither of these two. It reads all
-# fields at once, and 16 MB of them take a gigabyte of memory.
+# With curl -d Werkzeug 3.1.9 does not look at MAX_FORM_PARTS and
+# MAX_FORM_MEMORY_SIZE: it reads all fields at once, and 16 MB of them take a gigabyte
+# of memory. So for such a request the whole body may have at most MAX_TEXT bytes.
 @app.before_request
 def limit_text():
     if request.mimetype == "application/x-www-form-urlencoded":
@@ -579,7 +591,7 @@ WORKERS = min(os.cpu_count() or 1, 8)
 
 # Environment variables for the workers. They are set before a worker starts.
 WORKER_ENVIRONMENT = {
-    # OpenCV reads this one while it is imported.
+    # OpenCV reads this one while a worker imports it.
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
     # malloc reads these: the function of Linux that hands out memory. Without them it
     # gives the memory of each picture back to the system, and asks for it again for the
@@ -588,7 +600,8 @@ WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "32000000",
 }
 
-# "spawn" starts a new Python that imports this file. An import does not call app.run().
+# "spawn" starts a new Python that imports this file. An import does not call app.run(),
+# which stands under "if __name__" at the end.
 # That works on every system and under every server, such as gunicorn; "fork", a copy of
 # the server, is not safe where threads run.
 SPAWN = multiprocessing.get_context("spawn")
@@ -636,8 +649,9 @@ class Worker:
     def takes(self, task):
         """Whether the worker runs and takes a task, which is (model_type, draw).
 
-        The worker answers "go on". Only then does the server read the file: if the
-        worker has died, a new one can still get the whole file."""
+        What has been read from a file does not come again. So the server reads it only
+        when the worker has answered "go on": if the worker has died, a new one can
+        still get the whole file."""
         if self.process is None:
             return False
         try:
@@ -695,6 +709,7 @@ class IdleWorkers:
 
     def __init__(self):
         self.lock = threading.Lock()
+        # A deque is like a list; popleft() takes its first item out.
         self.workers = collections.deque()
         # One queue for each request that waits. A queue passes things from one thread
         # to another: its get() waits until somebody calls its put().
@@ -742,6 +757,7 @@ def start_workers():
 
 def start_in_background(worker):
     """Start a worker without waiting for it: it takes half a second."""
+    # daemon=True: this thread does not keep the server from ending.
     threading.Thread(target=start_worker, args=(worker,), daemon=True).start()
 
 
@@ -801,7 +817,8 @@ def run_worker(pipe):
     # Ctrl+C (the signal SIGINT) does not end a worker: the server does that.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_server, daemon=True).start()
-    # OpenCV computes in one thread in each worker: more would take more time in all.
+    # OpenCV computes in one thread in each worker: with more, the workers would disturb
+    # each other, and be slower together.
     cv2.setNumThreads(1)
     limit_memory()
     # Decoders print parts of the file as they are: a client could forge lines of the
@@ -856,6 +873,7 @@ def limit_memory():
             if line.startswith("VmData:"):
                 held = int(line.split()[1]) * 1024
     limit = held + MAX_MEMORY
+    # The limit, and the most to which this process may raise it.
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
@@ -1024,7 +1042,7 @@ def sample():
 
 
 if __name__ == "__main__":
-    # Close a connection that sends nothing for 30 seconds.
+    # Close a connection when the server has waited for the client for 30 seconds.
     socket.setdefaulttimeout(30)
     # Start the workers now, not with the first picture.
     start_workers()
