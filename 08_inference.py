@@ -37,8 +37,8 @@ from flask import (
 )
 from werkzeug.exceptions import HTTPException
 
-# The notes leave out this line and the imports of cv2, np and json (notes: mistake 30).
-# json is not needed here: jsonify does its work.
+# The notes leave out the next line, and the imports of cv2, np and json (notes: mistake
+# 30). This file does not need json: jsonify does its work.
 app = Flask(__name__)
 
 # Send Korean letters as they are, and the keys in the order in which they are written.
@@ -60,9 +60,9 @@ def exam():
     return jsonify(args=request.args, form=request.form, files=files)
 
 
-# Names in capitals stand further down: MODELS in part 2, IMREAD_MODES in part 3, the
-# limits in part 4. ask_worker() stands in part 4, too. look_at_picture() stands below,
-# and most functions that it calls stand in part 3. PUT is allowed as in the notes.
+# The next function calls ask_worker(), of part 4. In another process that calls
+# look_at_picture(), below. Names in capitals stand further down, too: MODELS in part 2,
+# the limits in part 4. PUT is allowed as in the notes.
 @app.route("/inference", methods=["POST", "PUT"])
 def api_inference():
     # What does the client ask for? A wrong value is a 400 that says what is allowed.
@@ -106,10 +106,12 @@ def look_at_picture(data, model_type, draw):
 
     Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
     check_format(data)
-    # A large JPEG is read at a smaller size, to save time. Step 1 is the full size,
-    # step 2 is half the width and height, then come 4 and 8. See part 3.
+    # To save time a large JPEG is read at a smaller size. step says how many times
+    # smaller: 1 (the full size), 2 (half the width and height), 4 or 8. See part 3,
+    # where IMREAD_MODES stands, too.
     step = decoding_step(data)
-    # The bytes as an array of numbers from 0 to 255 (notes: mistake 28).
+    # The bytes as an array of numbers from 0 to 255 (notes: mistake 28). Do not print
+    # the bytes, as the notes do: it fills the terminal (notes: mistake 32).
     numbers = np.frombuffer(data, np.uint8)
     try:
         # The picture as an array (height, width, 3) of uint8: blue, green, red.
@@ -120,8 +122,7 @@ def look_at_picture(data, model_type, draw):
         # OpenCV's error is the cause of the new one.
         raise BadPicture(reason_of(error)) from error
     # For other bad files, and for some that take too much memory, imdecode returns None
-    # (notes: mistake 31). The notes print the whole file into the
-    # terminal. Do not (notes: mistake 32).
+    # (notes: mistake 31).
     if img is None:
         raise BadPicture("cannot be read: it is damaged, or takes too much memory")
     detections = inference(img, model_type)
@@ -310,11 +311,11 @@ def find_strawberries(img):
 
 # Add your own model here, and its function above: the end of this file has an example.
 # After a restart the page and the error message list it, and ?draw=1 works with it. If
-# your model reads a file, such as a network, do that outside the function, as for NET
-# above: then every worker does it once, while it starts. Reading a picture and looking
-# at it may take at most MAX_SECONDS and (on Linux) MAX_MEMORY: if your model needs
-# more, make these two numbers in part 4 larger. If it raises an exception, the
-# traceback is in the server's terminal.
+# your model needs a file, for example a neural network, read it outside the function,
+# as the line that starts with NET = does above: then every worker reads it once, while
+# it starts. Reading a picture and looking at it may take at most MAX_SECONDS and (on
+# Linux) MAX_MEMORY: if your model needs more, make these two numbers in part 4 larger.
+# If it raises an exception, the traceback is in the server's terminal.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -380,8 +381,8 @@ IMREAD_MODES = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-# Twice NET_SIDE, which is 416: with fewer pixels the boxes would move. And more than
-# QR_SIDE, which is 800.
+# Twice NET_SIDE, which is 416: with fewer pixels the boxes would be less exact. And
+# more than QR_SIDE, which is 800.
 ENOUGH_SIDE = 832
 
 
@@ -473,6 +474,7 @@ def draw_detections(img, detections):
     for number, found in enumerate(detections):
         x, y = boxes[number][:2]
         box_width = boxes[number][2]
+        # text_bottom is how far below the label's top the letters stand.
         score = f"{found['score']:.2f}"
         text = f"{found['label'][:MAX_LABEL]} {score}"
         label_width, label_height, text_bottom = label_size(text, font_scale)
@@ -548,8 +550,8 @@ def json_error(error):
 # few photographs of a phone. Flask keeps small files in memory and puts larger ones
 # into temporary files.
 app.config["MAX_CONTENT_LENGTH"] = 16_000_000
-# With curl -F, and from the page: how many fields and files, and the bytes of each
-# text field.
+# For requests of curl -F and of the page: at most so many fields and files together,
+# and so many bytes in each text field.
 app.config["MAX_FORM_PARTS"] = 20
 MAX_TEXT = 500_000
 app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
@@ -580,7 +582,8 @@ MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
 # The memory that a picture may take, in bytes, above what the worker has at its start:
-# enough for 25 megapixels. For a WebP with transparent parts it is enough for about 21.
+# enough for 25 megapixels. For a WebP with transparent parts it is enough for about 21:
+# a larger one is refused as TOO_MUCH_MEMORY.
 # Only Linux keeps such a limit.
 MAX_MEMORY = 280_000_000
 TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
@@ -612,7 +615,8 @@ PIECE = 1_000_000
 
 
 class Worker:
-    """The server's side of one worker process."""
+    """The server's side of a worker. It outlives its process: after stop() it has none,
+    and start() gives it a new one."""
 
     def __init__(self):
         self.process = None
@@ -624,7 +628,8 @@ class Worker:
         # whether something has come. If the other end is closed, recv() and send()
         # raise EOFError or ConnectionError.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
-        # daemon=True: when the server ends as usual, this process is ended, too.
+        # The new process calls run_worker(pipe_of_worker). daemon=True: when the
+        # server ends as usual, this process is ended, too.
         self.process = SPAWN.Process(
             target=run_worker, args=(pipe_of_worker,), daemon=True
         )
@@ -649,9 +654,10 @@ class Worker:
     def takes(self, task):
         """Whether the worker runs and takes a task, which is (model_type, draw).
 
-        What has been read from a file does not come again. So the server reads it only
-        when the worker has answered "go on": if the worker has died, a new one can
-        still get the whole file."""
+        The server sends the task, and the worker answers "go on". Then, in ask(), the
+        server sends the file in pieces, and the worker sends the answer. Why "go on"?
+        What has been read from a file does not come again: if the worker has died, a
+        new one can still get the whole file."""
         if self.process is None:
             return False
         try:
@@ -821,9 +827,10 @@ def run_worker(pipe):
     # each other, and be slower together.
     cv2.setNumThreads(1)
     limit_memory()
-    # Decoders print parts of the file as they are: a client could forge lines of the
-    # log. So throw away what this process writes to stderr, which has the number 2.
-    # That hides the warnings of your model, too. What it print()s is still shown.
+    # If a file is bad, the decoders of OpenCV may print a piece of it to stderr. A
+    # client could write something there that looks like a line of the server's log. So
+    # throw away what this process writes to stderr, which has the number 2. That hides
+    # the warnings of your model, too. What it print()s is still shown.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     # From now on 2 means the same as nowhere.
     os.dup2(nowhere, 2)

@@ -46,9 +46,10 @@ curl -s "$URL/exam" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
 #=> {"args":{},"form":{"model_type":"qrcode"},"files":{"img_file":{"filename":"qrcode.png","bytes":5445}}}
 
 # With a file ("@") HTTPie's --form sends what curl -F sends: each field is a part of
-# its own. A line with "--" and the boundary, here "cut", stands before each part. A
-# file's part has a filename, and below it the bytes of the file. Here the file is
-# /dev/null: its name is null, and it is empty.
+# its own. A line with "--" and the boundary, here "cut", stands before each part, and
+# one more with "--" at its end, too, after the last. A file's part has a filename, and
+# below it the bytes of the file. Here the file is /dev/null: its name is null, and it
+# is empty.
 http --offline --form --boundary=cut "$URL/exam" model_type=qrcode img_file@/dev/null
 #=> POST /exam HTTP/1.1
 #=> ...
@@ -79,7 +80,7 @@ curl -s -X POST "$URL/inference" -F model_type=strawberry -F "img_file=@$PHOTO"
 curl -s -X PUT "$URL/inference" -F model_type=strawberry -F "img_file=@$PICTURES/qrcode.png" -F "img_file=@$PHOTO"
 #=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
 
-# The same with HTTPie. It always sends strawberries.jpg, not your own photo.
+# The same with HTTPie. This call always sends strawberries.jpg, not your own photo.
 http --body --form PUT "$URL/inference" model_type=strawberry img_file@"$PICTURES/qrcode.png" img_file@"$PICTURES/strawberries.jpg"
 #=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
 
