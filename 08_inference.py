@@ -60,9 +60,10 @@ def exam():
     return jsonify(args=request.args, form=request.form, files=files)
 
 
-# The next function calls ask_worker(), of part 4. In another process that calls
-# look_at_picture(), below. Names in capitals stand further down, too: MODELS in part 2,
-# the limits in part 4. PUT is allowed as in the notes.
+# The next function calls ask_worker() (part 4). ask_worker() lets a worker, which is
+# another process (a running program), call look_at_picture() (below). Names in capitals
+# stand further down, too: the limits in part 4; in part 2 MODELS, a dict from the name
+# of a model to its function. PUT is allowed as in the notes.
 @app.route("/inference", methods=["POST", "PUT"])
 def api_inference():
     # What does the client ask for? A wrong value is a 400 that says what is allowed.
@@ -88,9 +89,8 @@ def api_inference():
     # If one file is bad, the answer is a 400 that names it, without the other results.
     results = []
     for file in files:
-        # A worker, which is another process, runs look_at_picture(), below, with the
-        # bytes of the file. Part 4 says why. If the file is bad, ask_worker() calls
-        # abort() itself.
+        # A worker runs look_at_picture() with the bytes of the file. Part 4 says why.
+        # If the file is bad, ask_worker() calls abort() itself.
         answer = ask_worker(file, model_type, draw == "1")
         if draw == "1":
             # There is no second file: most_files is 1.
@@ -101,8 +101,8 @@ def api_inference():
 
 
 def look_at_picture(data, model_type, draw):
-    """Take the bytes of a picture file. Return a dict; if draw is True, return the
-    bytes of a JPEG.
+    """Take the bytes of a picture file. Return a dict of width, height and detections;
+    if draw is True, return the bytes of a JPEG.
 
     Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
     check_format(data)
@@ -133,6 +133,7 @@ def look_at_picture(data, model_type, draw):
 
 def inference(img, model_type):
     """The detections of one model in a picture."""
+    # find is a function now.
     find = MODELS[model_type]
     return find(img)
 
@@ -142,7 +143,8 @@ class BadPicture(Exception):
 
 
 # Who refuses a request, each time with a message that says why:
-# - Flask, before the view: no route has this path (404), or not with this method (405).
+# - Flask, before the view: no route has this path (404), or the route does not
+#   allow this method (405).
 # - Flask, at request.form or request.files above: the request is too large (413). Part
 #   4 has the limits.
 # - api_inference(): model_type, draw or the number of files is wrong (400).
@@ -153,9 +155,9 @@ class BadPicture(Exception):
 # The worker sends the text of a BadPicture to the server, where ask_worker() turns it
 # into a 400. ask_worker() does the same in the three cases of part 4. json_error() in
 # part 3 turns every error into JSON.
-# If your model raises an exception, that is no refusal: the client gets a 500. If your
-# model is too slow, takes too much memory (on Linux), or ends its process, the client
-# gets a 400 that blames the picture.
+# If your model is too slow, takes too much memory, or ends its process, the client gets
+# a 400 that blames the picture. If it raises another exception, that is no refusal: the
+# client gets a 500.
 
 
 # --- 2. THE MODELS: from a picture to a list of detections ----------------------------
@@ -501,12 +503,13 @@ def label_size(text, font_scale):
     """Width and height of a label, and the distance from its top to the line on which
     the letters stand: there putText starts."""
     (text_width, text_height), below = cv2.getTextSize(text, FONT, font_scale, 1)
+    # 2 pixels of margin on the left, on the right and at the top.
     return text_width + 4, text_height + below + 2, text_height + 2
 
 
 def free_row(is_taken, left, top, label_width, label_height):
-    """Try top, then one label's height further down, and so on: the first of these rows
-    where the label covers no other one, or None."""
+    """Return the first y, from top downwards in steps of one label's height, where the
+    label covers no other one; None if there is none."""
     top = max(0, top)
     while top + label_height <= is_taken.shape[0]:
         if not is_taken[top : top + label_height, left : left + label_width].any():
@@ -592,7 +595,8 @@ CRASHED = "stops the process that reads it: save it as a new JPEG"
 # One worker for each core. At most 8, because each can fill MAX_MEMORY.
 WORKERS = min(os.cpu_count() or 1, 8)
 
-# Environment variables for the workers. They are set before a worker starts.
+# Environment variables: texts that a process passes on to the processes that it starts.
+# They are set before a worker starts.
 WORKER_ENVIRONMENT = {
     # OpenCV reads this one while a worker imports it.
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
@@ -655,9 +659,10 @@ class Worker:
         """Whether the worker runs and takes a task, which is (model_type, draw).
 
         The server sends the task, and the worker answers "go on". Then, in ask(), the
-        server sends the file in pieces, and the worker sends the answer. Why "go on"?
-        What has been read from a file does not come again: if the worker has died, a
-        new one can still get the whole file."""
+        server sends the file in pieces, and the worker sends the answer. Why "go on"? A
+        piece that has been read from a file cannot be read again. So the server reads
+        nothing before it hears "go on": if the worker is dead, the file is still whole
+        for a new one."""
         if self.process is None:
             return False
         try:
@@ -736,8 +741,9 @@ class IdleWorkers:
         """Give a worker to the request that has waited longest, or keep it."""
         with self.lock:
             if self.waiting:
-                longest_waiting = self.waiting.popleft()
-                longest_waiting.put(worker)
+                # This put() is the queue's: it ends the request's wait in get().
+                queue_of_request = self.waiting.popleft()
+                queue_of_request.put(worker)
             else:
                 self.workers.append(worker)
 
@@ -832,7 +838,7 @@ def run_worker(pipe):
     # throw away what this process writes to stderr, which has the number 2. That hides
     # the warnings of your model, too. What it print()s is still shown.
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    # From now on 2 means the same as nowhere.
+    # os.open() gives a number, too. From now on the number 2 means the same.
     os.dup2(nowhere, 2)
     pipe.send("ready")
     while True:
@@ -886,7 +892,7 @@ def limit_memory():
 
 def end_with_server():
     """End this process as soon as the server has ended, however it ended."""
-    # daemon=True does not help when the server is killed.
+    # daemon=True in Worker.start() does not help when the server is killed.
     multiprocessing.parent_process().join()
     # sys.exit() would end only this thread.
     os._exit(0)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Lesson 8's calls. In another terminal first:  python 08_inference.py
 # With your own photo:  sh scripts/08_inference.sh http://127.0.0.1:4958 my.jpg
-# (then file names, sizes and boxes differ from those after #=>)
+# (then file names, sizes and detections differ from those after #=>)
 # A line with #=> is the answer to expect; ... stands for text that can differ.
 URL=${1:-http://127.0.0.1:4958}
 PICTURES=$(dirname "$0")/pictures
@@ -46,10 +46,10 @@ curl -s "$URL/exam" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
 #=> {"args":{},"form":{"model_type":"qrcode"},"files":{"img_file":{"filename":"qrcode.png","bytes":5445}}}
 
 # With a file ("@") HTTPie's --form sends what curl -F sends: each field is a part of
-# its own. A line with "--" and the boundary, here "cut", stands before each part, and
-# one more with "--" at its end, too, after the last. A file's part has a filename, and
-# below it the bytes of the file. Here the file is /dev/null: its name is null, and it
-# is empty.
+# its own. The boundary, here "cut", is a text of your choice: the line --cut stands
+# before each part, and --cut-- after the last. A file's part has a filename, and below
+# it the bytes of the file. Here the file is /dev/null: its name is null, and it is
+# empty.
 http --offline --form --boundary=cut "$URL/exam" model_type=qrcode img_file@/dev/null
 #=> POST /exam HTTP/1.1
 #=> ...
