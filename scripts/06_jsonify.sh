@@ -5,8 +5,8 @@ URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 6. From
 # "set -v" on the shell prints each line before it runs it.
-# In a script HTTPie must not read standard input: it would wait, or send a POST
-# (notes: mistake 22).
+# In cron or CI HTTPie would read standard input, and wait or send a POST (notes:
+# mistake 22).
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 6 has the path /json_test.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/json_test") in
