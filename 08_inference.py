@@ -155,9 +155,9 @@ class BadPicture(Exception):
 # The worker sends the text of a BadPicture to the server, where ask_worker() turns it
 # into a 400. ask_worker() does the same in the three cases of part 4. json_error() in
 # part 3 turns every error into JSON.
-# If your model is too slow, takes too much memory, or ends its process, the client gets
-# a 400 that blames the picture. If it raises another exception, that is no refusal: the
-# client gets a 500.
+# If your model is too slow, ends its process, or takes too much memory (a MemoryError),
+# the client gets a 400 that blames the picture. If it raises any other exception, that
+# is no refusal: the client gets a 500, and the traceback is in the server's terminal.
 
 
 # --- 2. THE MODELS: from a picture to a list of detections ----------------------------
@@ -317,7 +317,6 @@ def find_strawberries(img):
 # as the line that starts with NET = does above: then every worker reads it once, while
 # it starts. Reading a picture and looking at it may take at most MAX_SECONDS and (on
 # Linux) MAX_MEMORY: if your model needs more, make these two numbers in part 4 larger.
-# If it raises an exception, the traceback is in the server's terminal.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -476,9 +475,9 @@ def draw_detections(img, detections):
     for number, found in enumerate(detections):
         x, y = boxes[number][:2]
         box_width = boxes[number][2]
-        # text_bottom is how far below the label's top the letters stand.
         score = f"{found['score']:.2f}"
         text = f"{found['label'][:MAX_LABEL]} {score}"
+        # text_bottom: from the label's top down to the line on which the letters stand.
         label_width, label_height, text_bottom = label_size(text, font_scale)
         # If the label is much wider than the box, write the score alone.
         if label_width > 1.5 * box_width:
@@ -501,7 +500,7 @@ def draw_detections(img, detections):
 
 def label_size(text, font_scale):
     """Width and height of a label, and the distance from its top to the line on which
-    the letters stand: there putText starts."""
+    the letters stand: there putText starts. Letters such as g go below that line."""
     (text_width, text_height), below = cv2.getTextSize(text, FONT, font_scale, 1)
     # 2 pixels of margin on the left, on the right and at the top.
     return text_width + 4, text_height + below + 2, text_height + 2
@@ -533,9 +532,10 @@ def json_error(error):
 
 # --- 4. WORKERS AND LIMITS ------------------------------------------------------------
 #
-# A small file can make a decoder compute for minutes, ask for gigabytes, or crash. No
-# check finds every such file. So the server never decodes a picture. It passes the
-# bytes to a worker, and ends the worker if it takes too long.
+# A small file can make a decoder, the code that reads a JPEG, PNG or WebP, compute for
+# minutes, ask for gigabytes, or crash. No check finds every such file. So the server
+# never decodes a picture. It passes the bytes to a worker, and ends the worker if it
+# takes too long.
 #
 # A worker is a process: a running program with its own memory. One process can be ended
 # without harm to another. So such a file costs one worker at most, and a new worker
@@ -585,8 +585,8 @@ MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
 # The memory that a picture may take, in bytes, above what the worker has at its start:
-# enough for 25 megapixels. For a WebP with transparent parts it is enough for about 21:
-# a larger one is refused as TOO_MUCH_MEMORY.
+# enough for 25 megapixels. For a WebP with transparent parts it is enough for about 21
+# megapixels: a larger one is refused as TOO_MUCH_MEMORY.
 # Only Linux keeps such a limit.
 MAX_MEMORY = 280_000_000
 TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
@@ -629,8 +629,8 @@ class Worker:
     def start(self):
         # A pipe has two ends, one for each process. What one end sends, the other
         # receives. recv() waits for it. poll(3) waits at most 3 seconds, and says
-        # whether something has come. If the other end is closed, recv() and send()
-        # raise EOFError or ConnectionError.
+        # whether something has come. If the other end is closed, poll() does not wait,
+        # and the next recv() or send() raises EOFError or ConnectionError.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
         # The new process calls run_worker(pipe_of_worker). daemon=True: when the
         # server ends as usual, this process is ended, too.
@@ -808,7 +808,8 @@ def ask_worker(file, model_type, draw):
     try:
         status, answer = worker.ask(file, model_type, draw)
     finally:
-        # If its process was ended, start another one.
+        # If its process was ended, start another one: start_worker() then puts the
+        # worker back.
         if worker.process is None:
             start_in_background(worker)
         else:
@@ -826,7 +827,7 @@ def ask_worker(file, model_type, draw):
 
 def run_worker(pipe):
     """Look at one picture after the other, until the server is gone."""
-    # Ctrl+C (the signal SIGINT) does not end a worker: the server does that.
+    # Ctrl+C (the signal SIGINT) does not end a worker: the server ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_server, daemon=True).start()
     # OpenCV computes in one thread in each worker: with more, the workers would disturb
@@ -838,7 +839,7 @@ def run_worker(pipe):
     # throw away what this process writes to stderr, which has the number 2. That hides
     # the warnings of your model, too. What it print()s is still shown.
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    # os.open() gives a number, too. From now on the number 2 means the same.
+    # os.open() gives a number, too. From now on number 2 leads to nowhere as well.
     os.dup2(nowhere, 2)
     pipe.send("ready")
     while True:
@@ -886,7 +887,7 @@ def limit_memory():
             if line.startswith("VmData:"):
                 held = int(line.split()[1]) * 1024
     limit = held + MAX_MEMORY
-    # The limit, and the most to which this process may raise it.
+    # Two numbers: the limit now, and the highest that it may become.
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 

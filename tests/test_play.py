@@ -275,7 +275,7 @@ def test_a_lesson_has_many_names():
     "words, message",
     [
         ("--help", "sh scripts/run.sh watch 3 "),
-        ("9", "there is no lesson 9: 1 to 8, or none for all"),
+        ("99", f"there is no lesson 99: 1 to {len(LESSONS)}, or none for all"),
         ("8 no.jpg", "there is no file no.jpg"),
         ("3 README.md", "03_errorhandler.py takes no photograph"),
         ("watch", "watch and --url need a lesson, such as 3"),

@@ -218,9 +218,9 @@ def test_interrupted_it_leaves_nothing_half_made(
 
 
 def test_wrong_words_install_nothing(copy):
-    status, _, errors = run(copy, "9")
+    status, _, errors = run(copy, "99")
     assert status == 2
-    assert "there is no lesson 9" in errors
+    assert "there is no lesson 99" in errors
     assert not (copy / ".venv").exists()
 
 
