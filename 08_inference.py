@@ -60,10 +60,11 @@ def exam():
     return jsonify(args=request.args, form=request.form, files=files)
 
 
-# The next function calls ask_worker() (part 4). ask_worker() lets a worker, which is
-# another process (a running program), call look_at_picture() (below). Names in capitals
-# stand further down, too: the limits in part 4; in part 2 MODELS, a dict from the name
-# of a model to its function. PUT is allowed as in the notes.
+# api_inference() does not look at the picture itself. It calls ask_worker() (part 4),
+# and that has look_at_picture() (below) called in another process, a worker. A process
+# is a running program. You will meet names that are defined later: MODELS (part 2) is a
+# dict from the name of a model to its function; MAX_FILES and FILES_ALLOWED (part 4)
+# are limits. PUT is allowed as in the notes.
 @app.route("/inference", methods=["POST", "PUT"])
 def api_inference():
     # What does the client ask for? A wrong value is a 400 that says what is allowed.
@@ -110,15 +111,15 @@ def look_at_picture(data, model_type, draw):
     # smaller: 1 (the full size), 2 (half the width and height), 4 or 8. See part 3,
     # where IMREAD_MODES stands, too.
     step = decoding_step(data)
-    # The bytes as an array of numbers from 0 to 255 (notes: mistake 28). Do not print
-    # the bytes, as the notes do: it fills the terminal (notes: mistake 32).
+    # The bytes as an array of numbers from 0 to 255 (notes: mistake 28). The notes
+    # print the bytes here: that fills the terminal (notes: mistake 32).
     numbers = np.frombuffer(data, np.uint8)
     try:
         # The picture as an array (height, width, 3) of uint8: blue, green, red.
         img = cv2.imdecode(numbers, IMREAD_MODES[step])
     except cv2.error as error:
-        # The picture has too many pixels, or takes too much memory. (OpenCV reads the
-        # limit of pixels from WORKER_ENVIRONMENT in part 4.) "from error" says that
+        # The picture has too many pixels, or takes too much memory. (The limit of
+        # pixels is an environment variable; part 4 sets it.) "from error" says that
         # OpenCV's error is the cause of the new one.
         raise BadPicture(reason_of(error)) from error
     # For other bad files, and for some that take too much memory, imdecode returns None
@@ -150,14 +151,15 @@ class BadPicture(Exception):
 # - api_inference(): model_type, draw or the number of files is wrong (400).
 # - look_at_picture() and what it calls: the file is no picture, is damaged, has too
 #   many pixels, or needs too much memory to be read. They raise BadPicture.
-# - The classes and functions of part 4: the picture takes more than 3 seconds, the
-#   model needs too much memory (on Linux), or the worker crashes.
+# - Worker.ask() in part 4: the picture takes more than 3 seconds, or the worker
+#   crashes.
+# - answer_of_worker() in part 4: the model needs too much memory (on Linux).
 # The worker sends the text of a BadPicture to the server, where ask_worker() turns it
 # into a 400. ask_worker() does the same in the three cases of part 4. json_error() in
-# part 3 turns every error into JSON.
-# If your model is too slow, ends its process, or takes too much memory (a MemoryError),
-# the client gets a 400 that blames the picture. If it raises any other exception, that
-# is no refusal: the client gets a 500, and the traceback is in the server's terminal.
+# part 3 turns every error into JSON. If your model is too slow, ends the worker (for
+# example by a crash), or takes too much memory, the client gets a 400 that blames the
+# picture. If it raises another exception, that is no refusal: the client gets a 500,
+# and the traceback is in the server's terminal.
 
 
 # --- 2. THE MODELS: from a picture to a list of detections ----------------------------
@@ -477,7 +479,8 @@ def draw_detections(img, detections):
         box_width = boxes[number][2]
         score = f"{found['score']:.2f}"
         text = f"{found['label'][:MAX_LABEL]} {score}"
-        # text_bottom: from the label's top down to the line on which the letters stand.
+        # text_bottom is a distance: from the label's top down to the line on which the
+        # letters stand.
         label_width, label_height, text_bottom = label_size(text, font_scale)
         # If the label is much wider than the box, write the score alone.
         if label_width > 1.5 * box_width:
@@ -561,9 +564,10 @@ app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
 TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
 
 
-# With curl -d Werkzeug 3.1.9 does not look at MAX_FORM_PARTS and
-# MAX_FORM_MEMORY_SIZE: it reads all fields at once, and 16 MB of them take a gigabyte
-# of memory. So for such a request the whole body may have at most MAX_TEXT bytes.
+# With curl -d, which sends the type in the "if" below, Werkzeug 3.1.9 does not look
+# at MAX_FORM_PARTS and MAX_FORM_MEMORY_SIZE: it reads all fields at once, and 16 MB of
+# them take a gigabyte of memory. So for such a request the whole body may have at most
+# MAX_TEXT bytes.
 @app.before_request
 def limit_text():
     if request.mimetype == "application/x-www-form-urlencoded":
@@ -578,9 +582,9 @@ FILES_ALLOWED = f"allowed are 1 to {MAX_FILES}, or only 1 with draw=1"
 MAX_PIXELS = 25_000_000
 TOO_MANY_PIXELS = "has more than 25 megapixels: send a smaller picture"
 
-# A worker that needs more time for one picture is ended. The time begins when the
-# worker has the whole file; waiting for a worker does not count. The largest good
-# picture takes about one second.
+# A worker that needs more than MAX_SECONDS for one picture is ended. The time begins
+# when the worker has the whole file; waiting for a worker does not count. The largest
+# good picture takes about one second.
 MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
@@ -629,8 +633,9 @@ class Worker:
     def start(self):
         # A pipe has two ends, one for each process. What one end sends, the other
         # receives. recv() waits for it. poll(3) waits at most 3 seconds, and says
-        # whether something has come. If the other end is closed, poll() does not wait,
-        # and the next recv() or send() raises EOFError or ConnectionError.
+        # whether something has come. If the other end is closed, poll() returns True
+        # at once, and the recv() after it raises EOFError or ConnectionError, as send()
+        # does.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
         # The new process calls run_worker(pipe_of_worker). daemon=True: when the
         # server ends as usual, this process is ended, too.
@@ -659,10 +664,10 @@ class Worker:
         """Whether the worker runs and takes a task, which is (model_type, draw).
 
         The server sends the task, and the worker answers "go on". Then, in ask(), the
-        server sends the file in pieces, and the worker sends the answer. Why "go on"? A
-        piece that has been read from a file cannot be read again. So the server reads
-        nothing before it hears "go on": if the worker is dead, the file is still whole
-        for a new one."""
+        server sends the file in pieces, and the worker sends the answer. Why "go on"?
+        Each read() gives the next piece of the file. So the server reads nothing before
+        it hears "go on": if the worker is dead, a new one still gets the file from its
+        beginning."""
         if self.process is None:
             return False
         try:
@@ -672,8 +677,7 @@ class Worker:
             return False
 
     def ask(self, file, model_type, draw):
-        """What became of look_at_picture(), as two values: "ok" and its answer, "bad
-        picture" and the reason, or "bug" and the traceback."""
+        """Return ("ok", answer), ("bad picture", reason) or ("bug", traceback)."""
         task = (model_type, draw)
         # Somebody may have ended the worker since its last picture.
         if not self.takes(task):
@@ -822,7 +826,7 @@ def ask_worker(file, model_type, draw):
     return answer
 
 
-# From here on: what runs in the worker.
+# From here to part 5: what runs in the worker.
 
 
 def run_worker(pipe):
@@ -839,7 +843,8 @@ def run_worker(pipe):
     # throw away what this process writes to stderr, which has the number 2. That hides
     # the warnings of your model, too. What it print()s is still shown.
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    # os.open() gives a number, too. From now on number 2 leads to nowhere as well.
+    # os.open() gives a number, too. dup2() makes number 2 lead to the same place:
+    # os.devnull, which throws everything away.
     os.dup2(nowhere, 2)
     pipe.send("ready")
     while True:
