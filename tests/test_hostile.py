@@ -135,7 +135,7 @@ REFUSED = {
         png_head(9, 9) + png_chunk(b"IDAT", b"no zlib") + PNG_END,
         DAMAGED,
     ),
-    "text bomb": (png_with(*[EIGHT_MB_OF_TEXT] * 280), TOO_SLOW),
+    "text bomb": (png_with(*[EIGHT_MB_OF_TEXT] * 1000), TOO_SLOW),
     "arithmetic, 1000 scans": (arithmetic_jpeg(1000), TOO_SLOW),
 }
 # These may also be answered, if the answer is right.
