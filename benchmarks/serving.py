@@ -2,11 +2,12 @@
 
 Run    uv run benchmarks/serving.py     (or python, with the packages named below)
 
-Starts lesson 8 with the commands of docs/serving.md, asks it from another process and
-prints one table. Everything stays on 127.0.0.1 and ends within ten minutes. The
-baseline is a program without a server: threads that decode the same files in full and
-look at them. Read the ratios, not the absolute numbers: the baseline and the servers
-take turns, so that whatever else the machine does hits all of them alike.
+Starts lesson 8 with the commands of docs/serving.md, asks it from another process, and
+prints how soon each server gives its first answer, and one table. Everything stays on
+127.0.0.1 and ends within ten minutes. The baseline is a program without a server:
+threads that decode the same files in full and look at them. Read the ratios, not the
+absolute numbers: the baseline and the servers take turns, so that whatever else the
+machine does hits all of them alike.
 """
 # /// script
 # requires-python = ">=3.11"
