@@ -49,7 +49,8 @@ app.json.sort_keys = False
 
 
 # This view answers with what arrived, so that you see which part arrives where: args
-# stand in the URL, form and files in the request's body (notes: mistakes 29, 34).
+# stand in the URL, form and files in the request's body (notes: mistakes 29, 34). If a
+# name comes twice, you see only the first: getlist(), below, gives all of them.
 # app.post(...) is app.route(..., methods=["POST"]).
 @app.post("/exam")
 def exam():
@@ -61,18 +62,20 @@ def exam():
 
 
 # api_inference() does not look at the picture itself. It calls ask_worker() (part 4),
-# and that has look_at_picture() (below) called in another process, a worker. A process
-# is a running program. You will meet names that are defined later: MODELS (part 2) is a
-# dict from the name of a model to its function; MAX_FILES and FILES_ALLOWED (part 4)
-# are limits. PUT is allowed as in the notes.
+# which sends the bytes of the file to a worker. The worker calls look_at_picture(),
+# below. A worker is a process of its own: a program that runs beside the server. You
+# will meet names that are defined later: MODELS (part 2) is a dict from the name of a
+# model to its function; MAX_FILES and FILES_ALLOWED (part 4) are limits. PUT is allowed
+# as in the notes.
 @app.route("/inference", methods=["POST", "PUT"])
 def api_inference():
-    # What does the client ask for? A wrong value is a 400 that says what is allowed.
-    # These messages hold at most 40 characters of it. "!r" puts it in quotes, and
-    # writes a newline as \n.
+    # What does the client ask for? The answer to a wrong value is a 400 that says what
+    # is allowed, and shows the first 40 characters of the value. "!r" puts them in
+    # quotes, and writes a newline as \n.
     model_type = request.form.get("model_type", "")
     if model_type not in MODELS:
-        abort(400, f"model_type: {model_type[:40]!r} is not one of {', '.join(MODELS)}")
+        allowed = ", ".join(MODELS)
+        abort(400, f"model_type: {model_type[:40]!r} is not one of {allowed}")
     # With ?draw=1 in the URL the answer is not JSON, but the picture with boxes in it.
     draw = request.args.get("draw", "0")
     if draw not in ("0", "1"):
@@ -107,20 +110,20 @@ def look_at_picture(data, model_type, draw):
 
     Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
     check_format(data)
-    # To save time a large JPEG is read at a smaller size. step says how many times
-    # smaller: 1 (the full size), 2 (half the width and height), 4 or 8. See part 3,
-    # where IMREAD_MODES stands, too.
-    step = decoding_step(data)
-    # The bytes as an array of numbers from 0 to 255 (notes: mistake 28). The notes
-    # print the bytes here: that fills the terminal (notes: mistake 32).
+    # To save time a large JPEG is read at a smaller size. reduction says how many times
+    # smaller: 1 (the full size), 2 (half the width and height), 4 or 8. The functions
+    # that are called here, and IMREAD_MODES, are in part 3.
+    reduction = choose_reduction(data)
+    # The bytes as an array of uint8: numbers from 0 to 255 (notes: mistake 28). The
+    # notes print the bytes here: that fills the terminal (notes: mistake 32).
     numbers = np.frombuffer(data, np.uint8)
     try:
-        # The picture as an array (height, width, 3) of uint8: blue, green, red.
-        img = cv2.imdecode(numbers, IMREAD_MODES[step])
+        # Decode them: make pixels of the compressed file. The picture is an array
+        # (height, width, 3) of uint8: blue, green and red of each pixel.
+        img = cv2.imdecode(numbers, IMREAD_MODES[reduction])
     except cv2.error as error:
-        # The picture has too many pixels, or takes too much memory. (The limit of
-        # pixels is an environment variable; part 4 sets it.) "from error" says that
-        # OpenCV's error is the cause of the new one.
+        # The picture has too many pixels, or takes too much memory. "from error" says
+        # that OpenCV's error is the cause of the new one.
         raise BadPicture(reason_of(error)) from error
     # For other bad files, and for some that take too much memory, imdecode returns None
     # (notes: mistake 31).
@@ -129,7 +132,7 @@ def look_at_picture(data, model_type, draw):
     detections = inference(img, model_type)
     if draw:
         return draw_detections(img, detections)
-    return answer_in_pixels_of_upload(data, img, step, detections)
+    return answer_in_pixels_of_upload(data, img, reduction, detections)
 
 
 def inference(img, model_type):
@@ -140,26 +143,11 @@ def inference(img, model_type):
 
 
 class BadPicture(Exception):
-    """The file cannot be looked at. The text says why."""
+    """The file cannot be looked at. The client gets a 400 with the text, which says
+    why."""
 
 
-# Who refuses a request, each time with a message that says why:
-# - Flask, before the view: no route has this path (404), or the route does not
-#   allow this method (405).
-# - Flask, at request.form or request.files above: the request is too large (413). Part
-#   4 has the limits.
-# - api_inference(): model_type, draw or the number of files is wrong (400).
-# - look_at_picture() and what it calls: the file is no picture, is damaged, has too
-#   many pixels, or needs too much memory to be read. They raise BadPicture.
-# - Worker.ask() in part 4: the picture takes more than 3 seconds, or the worker
-#   crashes.
-# - answer_of_worker() in part 4: the model needs too much memory (on Linux).
-# The worker sends the text of a BadPicture to the server, where ask_worker() turns it
-# into a 400. ask_worker() does the same in the three cases of part 4. json_error() in
-# part 3 turns every error into JSON. If your model is too slow, ends the worker (for
-# example by a crash), or takes too much memory, the client gets a 400 that blames the
-# picture. If it raises another exception, that is no refusal: the client gets a 500,
-# and the traceback is in the server's terminal.
+# Other requests are refused in other places. The end of part 4 has a list of them all.
 
 
 # --- 2. THE MODELS: from a picture to a list of detections ----------------------------
@@ -168,9 +156,9 @@ class BadPicture(Exception):
 # empty one if it finds nothing. The picture is an array (height, width, 3) of uint8:
 # blue, green, red. A large JPEG arrives smaller, with 832 pixels or more on its longer
 # side.
-# To add a model you need detection(), here, and MODELS, at the end of this part. What
-# stands in between is for a second reading: resized(), which part 3 calls, too, and two
-# models.
+# To add a model, read detection(), just below, and MODELS, at the end of this part.
+# What is between them you can skip at a first reading: resized(), which part 3 calls,
+# too, and the two models.
 
 
 def detection(img, label, score, box):
@@ -199,6 +187,9 @@ def resized(img, longer_side):
     # At least one pixel: a picture may be 1000000 x 1.
     new_width = max(1, round(width * scale))
     new_height = max(1, round(height * scale))
+    # Mind the order: cv2.resize wants (width, height), img.shape is (height, width).
+    # INTER_AREA is the way to make a picture smaller: each new pixel is the mean of
+    # those whose place it takes.
     size = (new_width, new_height)
     return cv2.resize(img, size, interpolation=cv2.INTER_AREA), scale
 
@@ -232,8 +223,8 @@ def find_qrcodes(img):
         if not content:
             continue
         # corners[number] has the shape (4, 2): x and y of four corners. min(axis=0) is
-        # the smallest x and the smallest y. Pixels 3 to 5 are three pixels, so add 1 to
-        # the largest.
+        # the smallest x and the smallest y. From pixel 3 to pixel 5 are three pixels,
+        # but 5 - 3 is 2: so add 1 to the largest.
         left, top = corners[number].min(axis=0)
         right, bottom = corners[number].max(axis=0) + 1
         box = np.array([left, top, right - left, bottom - top]) / scale
@@ -244,8 +235,8 @@ def find_qrcodes(img):
 
 
 # Read the neural network once, when this file is loaded. Each worker loads this file,
-# so each has its own network: two threads that use the same one at once would get
-# errors or wrong answers. app.root_path is the folder of this file.
+# and looks at one picture at a time. So nobody else uses its network meanwhile: that
+# would give errors or wrong answers. app.root_path is the folder of this file.
 NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
 # The network looks at pictures whose longer side has 416 pixels. Both sides must be
 # multiples of 32. It answers for each cell of 4 x 4 pixels.
@@ -269,6 +260,7 @@ def find_strawberries(img):
     # For 312 rows: -312 % 32 is 8, and 312 + 8 is 320.
     grey_rows = -height % NET_STEP
     grey_columns = -width % NET_STEP
+    # The four numbers: how many above, below, on the left, on the right.
     padded = cv2.copyMakeBorder(
         small, 0, grey_rows, 0, grey_columns, cv2.BORDER_CONSTANT, value=GREY
     )
@@ -294,7 +286,7 @@ def find_strawberries(img):
     # argwhere gives the row and the column of each cell that is True.
     for row, column in np.argwhere(is_middle):
         # The other four: the distances from the cell's middle to the berry's sides.
-        # cells[1:, ...] leaves out the score.
+        # "1:" means from number 1 on: it leaves out number 0, the score.
         to_left, to_top, to_right, to_bottom = cells[1:, row, column].tolist()
         middle_x = column * CELL + CELL / 2
         middle_y = row * CELL + CELL / 2
@@ -354,17 +346,17 @@ def is_out_of_memory(error):
 
 # A model's boxes are in pixels of the picture that it was given, with fractions. The
 # client gets whole pixels of the file that it sent.
-def answer_in_pixels_of_upload(data, img, step, detections):
+def answer_in_pixels_of_upload(data, img, reduction, detections):
     height, width = img.shape[:2]
-    if step > 1:
-        width, height = size_before_decoding(data, img, step)
+    if reduction > 1:
+        width, height = size_before_decoding(data, img, reduction)
 
     for found in detections:
         x, y, box_width, box_height = found["box"]
-        left = round(x * step)
-        top = round(y * step)
-        right = round((x + box_width) * step)
-        bottom = round((y + box_height) * step)
+        left = round(x * reduction)
+        top = round(y * reduction)
+        right = round((x + box_width) * reduction)
+        bottom = round((y + box_height) * reduction)
         # max(): at least one pixel. min(): stay inside the picture. A width of 9 is
         # decoded at 1/4 as 3, and 3 * 4 is more than 9.
         left = min(left, width - 1)
@@ -375,9 +367,10 @@ def answer_in_pixels_of_upload(data, img, step, detections):
     return {"width": width, "height": height, "detections": detections}
 
 
-# Large photographs. A phone's JPEG has 12 megapixels and more, and the models look at
-# 416 and 800 pixels. A JPEG can be decoded at 1/2, 1/4 or 1/8 of its width and
-# height. At 1/4 it takes half the time and a sixteenth of the memory.
+# Large photographs. A phone's JPEG is 4000 pixels wide or more, and the models look at
+# pictures with at most 416 and 800 pixels on the longer side. A JPEG can be decoded at
+# 1/2, 1/4 or 1/8 of its width and height. At 1/4 it takes half the time and a sixteenth
+# of the memory.
 IMREAD_MODES = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -389,7 +382,7 @@ IMREAD_MODES = {
 ENOUGH_SIDE = 832
 
 
-def decoding_step(data):
+def choose_reduction(data):
     """How many times smaller to decode a file: 1, 2, 4 or 8."""
     size = jpeg_size(data)
     if size is None:
@@ -398,11 +391,12 @@ def decoding_step(data):
     # Check the full size here: OpenCV would count the pixels of the smaller picture.
     if width * height > MAX_PIXELS:
         raise BadPicture(TOO_MANY_PIXELS)
-    step = 1
-    # For example 4000 pixels: 2000 and 1000 are enough, 500 is not. So the step is 4.
-    while step < 8 and max(width, height) / (2 * step) >= ENOUGH_SIDE:
-        step = 2 * step
-    return step
+    longer_side = max(width, height)
+    reduction = 1
+    # For example 4000 pixels: 2000 and 1000 are enough, 500 is not. It becomes 4.
+    while reduction < 8 and longer_side / (2 * reduction) >= ENOUGH_SIDE:
+        reduction = 2 * reduction
+    return reduction
 
 
 def jpeg_size(data):
@@ -430,14 +424,14 @@ def jpeg_size(data):
     return None
 
 
-def size_before_decoding(data, img, step):
+def size_before_decoding(data, img, reduction):
     """(width, height) of a JPEG that was decoded smaller to img."""
     # A photograph's EXIF block says how the camera was held. OpenCV turns the picture
     # accordingly, and width and height may change places.
     width, height = jpeg_size(data)
     # Decoding at 1/4 makes 3 pixels of 9, 10, 11 or 12: it rounds up.
-    small_width = math.ceil(width / step)
-    small_height = math.ceil(height / step)
+    small_width = math.ceil(width / reduction)
+    small_height = math.ceil(height / reduction)
     img_height, img_width = img.shape[:2]
     if (img_width, img_height) == (small_width, small_height):
         return width, height
@@ -460,6 +454,7 @@ def draw_detections(img, detections):
     longer_side = max(img.shape[:2])
     drawn, scale = resized(img, min(DRAWN_SIDE, longer_side))
     height, width = drawn.shape[:2]
+    # Lines and letters look alike in small and large pictures.
     thickness = max(2, max(height, width) // 300)
     font_scale = max(0.4, max(height, width) / 1400)
     # Where a label is already: the next one must not cover it.
@@ -497,6 +492,7 @@ def draw_detections(img, detections):
         start = (left + 2, top + text_bottom)
         cv2.putText(drawn, text, start, FONT, font_scale, WHITE, 1, cv2.LINE_AA)
 
+    # The first of the two values says whether it worked. Nobody needs it.
     _, jpeg = cv2.imencode(".jpg", drawn)
     return jpeg.tobytes()
 
@@ -545,29 +541,30 @@ def json_error(error):
 # takes its place. The server is a process, too. In it every request runs in a thread
 # of its own: threads run at the same time and share the variables of their process.
 #
-#   in the server: ask_worker(), Worker.ask()
-#   in the worker: run_worker(), answer_of_worker(), look_at_picture()
+#   server: api_inference() -> ask_worker() -> idle_workers.get() -> Worker.ask()
+#           The file goes through a pipe to the worker, and the answer comes back.
+#   worker: run_worker() -> answer_of_worker() -> look_at_picture()
 #
 # The workers also make the lesson fast: there is one for each core of the processor,
-# up to 8, and each looks at another picture. But the pictures of one request come one
-# after the other.
+# up to 8, and each looks at a different picture. But the pictures of one request come
+# one after the other.
 
 # How large a request may be. Above one of these limits the answer is 413. 16 MB are a
 # few photographs of a phone. Flask keeps small files in memory and puts larger ones
 # into temporary files.
 app.config["MAX_CONTENT_LENGTH"] = 16_000_000
-# For requests of curl -F and of the page: at most so many fields and files together,
-# and so many bytes in each text field.
+# For requests of curl -F and of the page: at most 20 fields and files together, and at
+# most 500 kB in each text field.
 app.config["MAX_FORM_PARTS"] = 20
 MAX_TEXT = 500_000
 app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
 TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
 
 
-# With curl -d, which sends the type in the "if" below, Werkzeug 3.1.9 does not look
-# at MAX_FORM_PARTS and MAX_FORM_MEMORY_SIZE: it reads all fields at once, and 16 MB of
-# them take a gigabyte of memory. So for such a request the whole body may have at most
-# MAX_TEXT bytes.
+# curl -d sends the Content-Type application/x-www-form-urlencoded. For this type
+# Werkzeug 3.1.9 does not look at MAX_FORM_PARTS and MAX_FORM_MEMORY_SIZE: it reads all
+# fields at once, and 16 MB of them take a gigabyte of memory. So for such a request the
+# whole body may have at most MAX_TEXT bytes.
 @app.before_request
 def limit_text():
     if request.mimetype == "application/x-www-form-urlencoded":
@@ -606,7 +603,7 @@ WORKER_ENVIRONMENT = {
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
     # malloc reads these: the function of Linux that hands out memory. Without them it
     # gives the memory of each picture back to the system, and asks for it again for the
-    # next. That costs a tenth of the time.
+    # next. That makes the lesson a tenth slower.
     "MALLOC_TRIM_THRESHOLD_": "64000000",
     "MALLOC_MMAP_THRESHOLD_": "32000000",
 }
@@ -623,8 +620,9 @@ PIECE = 1_000_000
 
 
 class Worker:
-    """The server's side of a worker. It outlives its process: after stop() it has none,
-    and start() gives it a new one."""
+    """An object in the server. It starts one worker process, sends pictures to it, and
+    receives the answers. If the process ends, the object stays: start() gives it a new
+    process."""
 
     def __init__(self):
         self.process = None
@@ -660,14 +658,13 @@ class Worker:
         self.process = None
         self.pipe.close()
 
-    def takes(self, task):
-        """Whether the worker runs and takes a task, which is (model_type, draw).
+    def send_task(self, task):
+        """Send a task, which is (model_type, draw). Return True if the worker answers
+        "go on"; False if it does not answer.
 
-        The server sends the task, and the worker answers "go on". Then, in ask(), the
-        server sends the file in pieces, and the worker sends the answer. Why "go on"?
-        Each read() gives the next piece of the file. So the server reads nothing before
-        it hears "go on": if the worker is dead, a new one still gets the file from its
-        beginning."""
+        After "go on" ask() sends the file. Why not at once? The server can read an
+        upload only once, piece by piece. So it reads nothing before it hears "go on":
+        if the worker is dead, a new one still gets the file from its beginning."""
         if self.process is None:
             return False
         try:
@@ -680,10 +677,10 @@ class Worker:
         """Return ("ok", answer), ("bad picture", reason) or ("bug", traceback)."""
         task = (model_type, draw)
         # Somebody may have ended the worker since its last picture.
-        if not self.takes(task):
+        if not self.send_task(task):
             self.stop()
             self.start()
-            if not self.takes(task):
+            if not self.send_task(task):
                 raise RuntimeError("a new worker does not take a picture")
         try:
             # Read a piece and send it, until a piece is empty: the file has ended.
@@ -709,7 +706,8 @@ class Worker:
 
 
 class IdleWorkers:
-    """The workers that have nothing to do. A request takes one out, and puts it back.
+    """The Worker objects that have nothing to do. A request takes one out, and puts it
+    back.
 
     The request that has waited longest gets the next worker.
 
@@ -745,8 +743,9 @@ class IdleWorkers:
         """Give a worker to the request that has waited longest, or keep it."""
         with self.lock:
             if self.waiting:
-                # This put() is the queue's: it ends the request's wait in get().
                 queue_of_request = self.waiting.popleft()
+                # This is put() of the queue, not of IdleWorkers. The request stops
+                # waiting: my_queue.get() gives it the worker.
                 queue_of_request.put(worker)
             else:
                 self.workers.append(worker)
@@ -760,6 +759,7 @@ workers_are_started = False
 
 def start_workers():
     """Start the workers, unless they are started already."""
+    # global: change the variable of the file; do not make a new one in the function.
     global workers_are_started
     # Two requests may come at once; only the first one starts them.
     with start_lock:
@@ -773,7 +773,7 @@ def start_workers():
 
 def start_in_background(worker):
     """Start a worker without waiting for it: it takes half a second."""
-    # daemon=True: this thread does not keep the server from ending.
+    # daemon=True: when the server ends, this thread ends with it.
     threading.Thread(target=start_worker, args=(worker,), daemon=True).start()
 
 
@@ -807,6 +807,8 @@ def ignore_ctrl_c_while_starting():
 def ask_worker(file, model_type, draw):
     """The answer of look_at_picture() for an uploaded file. Call abort() if there is no
     answer."""
+    # Under gunicorn nobody has started the workers yet: the last lines of this file run
+    # only with "python 08_inference.py". There they run already, and this does nothing.
     start_workers()
     worker = idle_workers.get()
     try:
@@ -840,11 +842,11 @@ def run_worker(pipe):
     limit_memory()
     # If a file is bad, the decoders of OpenCV may print a piece of it to stderr. A
     # client could write something there that looks like a line of the server's log. So
-    # throw away what this process writes to stderr, which has the number 2. That hides
-    # the warnings of your model, too. What it print()s is still shown.
+    # throw away what this process writes to stderr. That hides the warnings of your
+    # model, too. What it print()s is still shown.
+    # The system knows each open file by a number, and stderr by number 2. os.devnull is
+    # a file that throws everything away. dup2() makes number 2 lead to it.
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    # os.open() gives a number, too. dup2() makes number 2 lead to the same place:
-    # os.devnull, which throws everything away.
     os.dup2(nowhere, 2)
     pipe.send("ready")
     while True:
@@ -899,9 +901,27 @@ def limit_memory():
 def end_with_server():
     """End this process as soon as the server has ended, however it ended."""
     # daemon=True in Worker.start() does not help when the server is killed.
+    # The parent process is the server, and join() waits until it ends.
     multiprocessing.parent_process().join()
     # sys.exit() would end only this thread.
     os._exit(0)
+
+
+# Who refuses a request, each time with a message that says why?
+# - Flask, before the view: no route has this path (404), or the route does not allow
+#   this method (405).
+# - Flask, at request.form or request.files: the request is too large (413).
+# - api_inference(): model_type, draw or the number of files is wrong (400).
+# - look_at_picture() and what it calls: the file is no picture, is damaged, has too
+#   many pixels, or needs too much memory to be read. They raise BadPicture, and
+#   ask_worker() turns that into a 400.
+# - Worker.ask(): the picture takes more than 3 seconds, or the worker crashes (400).
+# - answer_of_worker(): the model needs too much memory (400, on Linux).
+# json_error() in part 3 turns every error into JSON.
+# What if the fault lies with a model of yours? If it is too slow, ends the worker, or
+# takes too much memory, the client gets a 400 that blames the picture. If it raises
+# any other exception, the client gets a 500, and the server's terminal shows the
+# traceback.
 
 
 # --- 5. THE PAGE ----------------------------------------------------------------------

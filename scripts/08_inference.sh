@@ -8,9 +8,10 @@ PICTURES=$(dirname "$0")/pictures
 
 # You can skip the lines up to "set -v": they prepare your photo's name and HTTPie, and
 # look for lesson 8. From "set -v" on the shell prints each line before it runs it.
-# In -F curl wants a file name in quotes if it has a comma, a semicolon or a quote.
+# In -F curl wants a file name in quotes if it has a comma, a semicolon, a quote or a
+# backslash.
 PHOTO=$(printf '%s' "${2:-$PICTURES/strawberries.jpg}" | sed '/[,;"\\]/{s/["\\]/\\&/g;s/.*/"&"/;}')
-# In cron or CI HTTPie would read standard input, and wait or send it.
+# Where no keyboard is connected, HTTPie would read standard input, and wait or send it.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 8 has the path /inference.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/inference") in
@@ -24,9 +25,9 @@ set -v
 curl -s -X POST "$URL/exam?a=b"
 #=> {"args":{"a":"b"},"form":{},"files":{}}
 
-# With -d curl sends POST, so you may leave out -X POST. The two fields arrive in form.
-# img_file is a text here: curl sends the name of the file, not the file (notes: mistake
-# 26).
+# With -d or -F curl sends POST, so you may leave out -X POST. The two fields arrive in
+# form. Here img_file is only a text: curl sends the name of the file, not the file
+# (notes: mistake 26).
 curl -s "$URL/exam" -d model_type=qrcode -d img_file=qrcode.png
 #=> {"args":{},"form":{"model_type":"qrcode","img_file":"qrcode.png"},"files":{}}
 
@@ -46,10 +47,10 @@ curl -s "$URL/exam" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
 #=> {"args":{},"form":{"model_type":"qrcode"},"files":{"img_file":{"filename":"qrcode.png","bytes":5445}}}
 
 # With a file ("@") HTTPie's --form sends what curl -F sends: each field is a part of
-# its own. The boundary, here "cut", is a text of your choice: the line --cut stands
-# before each part, and --cut-- after the last. A file's part has a filename, and below
-# it the bytes of the file. Here the file is /dev/null: its name is null, and it is
-# empty.
+# its own. A text that is called boundary separates the parts. --boundary=cut makes it
+# "cut": the line --cut stands before each part, and --cut-- after the last. A file's
+# part has a filename, then an empty line, then the bytes of the file. Here the file is
+# /dev/null: its name is null, and it is empty, so there is a second empty line.
 http --offline --form --boundary=cut "$URL/exam" model_type=qrcode img_file@/dev/null
 #=> POST /exam HTTP/1.1
 #=> ...
@@ -66,12 +67,13 @@ http --offline --form --boundary=cut "$URL/exam" model_type=qrcode img_file@/dev
 #=>
 #=> --cut--
 
-# Find QR codes. The label is the text of a code; the box is its x, y, width, height.
+# Find QR codes. The label is the text in the code. The box is x, y, width and height in
+# pixels; x and y are those of its top left corner.
 curl -s "$URL/inference" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
 #=> {"model_type":"qrcode","results":[{"filename":"qrcode.png","width":480,"height":240,"detections":[{"label":"안녕하세요","score":1.0,"box":[276,36,168,168]},{"label":"Hello Flask","score":1.0,"box":[36,36,168,168]}]}]}
 
-# Find strawberries: the call of the notes, corrected. The score is between 0 and 1: the
-# higher, the more certain.
+# Find strawberries: the call of the notes, but with -F and "@" in place of -d. The
+# score is between 0 and 1: the higher, the more certain.
 curl -s -X POST "$URL/inference" -F model_type=strawberry -F "img_file=@$PHOTO"
 #=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[{"label":"strawberry","score":...,"box":[142,119,137,159]},{"label":"strawberry","score":...,"box":[269,230,129,148]},{"label":"strawberry","score":...,"box":[360,108,120,137]}]}]}
 
@@ -84,8 +86,8 @@ curl -s -X PUT "$URL/inference" -F model_type=strawberry -F "img_file=@$PICTURES
 http --body --form PUT "$URL/inference" model_type=strawberry img_file@"$PICTURES/qrcode.png" img_file@"$PICTURES/strawberries.jpg"
 #=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
 
-# With draw=1 the answer is your picture with the boxes drawn in it. -o saves it in the
-# file answer.jpg: open that.
+# With draw=1 the answer is your picture with the boxes drawn in it. -o saves it as
+# answer.jpg in the folder in which you are: open that file.
 curl -s -o answer.jpg -w '%{http_code} %{content_type}\n' "$URL/inference?draw=1" -F model_type=strawberry -F "img_file=@$PHOTO"
 #=> 200 image/jpeg
 
