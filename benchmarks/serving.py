@@ -1,7 +1,8 @@
-"""What lesson 8 carries, beside a baseline: the same pictures without any server.
+"""How many pictures lesson 8 answers in a second, beside a program without a server.
 
 Run    uv run benchmarks/serving.py     (or python, with the packages named below)
 
+Needs port 4958: stop a lesson 8 that runs.
 Starts lesson 8 with the commands of docs/serving.md, asks it from another process, and
 prints how soon each server gives its first answer, and one table. Everything stays on
 127.0.0.1 and ends within ten minutes. The baseline is a program without a server:
@@ -44,11 +45,13 @@ import psutil
 
 ROOT = Path(__file__).parent.parent
 SERVING = ROOT / "docs" / "serving.md"
-PHOTO = ROOT / "scripts" / "pictures" / "strawberries.jpg"
+PICTURE = ROOT / "scripts" / "pictures" / "strawberries.jpg"
 HOST = "127.0.0.1"
 LESSON_PORT = "4958"
 TIMEOUT = 120  # seconds that a client waits for an answer
 CLIENTS = (1, 4, 16)
+# With more than two cores the lesson has more workers than the baseline threads. Then
+# compare the CPU time, not the rate.
 BASELINE_THREADS = (1, 2)
 
 
@@ -57,16 +60,12 @@ BASELINE_THREADS = (1, 2)
 
 def post(*files, path="/inference", fields=(("model_type", "strawberry"),)):
     """The bytes of a request with these (file name, content) pairs as img_file."""
+    parts = [(f'name="{name}"', text.encode()) for name, text in fields]
+    parts += [(f'name="img_file"; filename="{name}"', file) for name, file in files]
     body = b""
-    for name, text in fields:
-        head = f'--cut\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
-        body += head.encode() + text.encode() + b"\r\n"
-    for name, content in files:
-        head = (
-            "--cut\r\nContent-Disposition: form-data; "
-            f'name="img_file"; filename="{name}"\r\n\r\n'
-        )
-        body += head.encode() + content + b"\r\n"
+    for names, content in parts:
+        body += f"--cut\r\nContent-Disposition: form-data; {names}\r\n\r\n".encode()
+        body += content + b"\r\n"
     body += b"--cut--\r\n"
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(body)}\r\n"
@@ -104,7 +103,8 @@ class Client:
         while b"\r\n\r\n" not in data:
             data += self.receive()
         head, _, body = data.partition(b"\r\n\r\n")
-        length = int(re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)[1])
+        match = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+        length = int(match[1])
         while len(body) < length:
             body += self.receive()
         if b"\r\nconnection: close" in head.lower():
@@ -135,7 +135,7 @@ def load(port, request, wanted, clients, seconds):
     def ask_again_and_again(_):
         client = Client(port)
         times = []
-        # At least two answers, for show() to compare.
+        # At least two answers: quantiles() in show() needs them.
         while len(times) < 2 or time.perf_counter() < stop:
             start = time.perf_counter()
             if client.ask(request) != wanted:
@@ -168,7 +168,7 @@ def baseline(data, threads, seconds):
         img = cv2.imdecode(numbers, cv2.IMREAD_COLOR)
         lesson.inference(img, "strawberry")
 
-    def look_again_and_again(lesson):
+    def look_until(lesson, stop):
         count = 0
         while time.perf_counter() < stop:
             look(lesson)
@@ -179,9 +179,9 @@ def baseline(data, threads, seconds):
         look(lesson)
     cpu_start = time.process_time()
     start = time.perf_counter()
-    stop = start + seconds
+    stops = [start + seconds] * threads
     with ThreadPoolExecutor(threads) as pool:
-        count = sum(pool.map(look_again_and_again, lessons))
+        count = sum(pool.map(look_until, lessons, stops))
     wall = time.perf_counter() - start
     return count / wall, (time.process_time() - cpu_start) / count
 
@@ -196,19 +196,19 @@ def imported_lesson():
     return module
 
 
-# 3. The servers: the commands of docs/serving.md, word for word, on free ports.
+# 3. The servers: the commands of docs/serving.md. All but python take any free port.
 
 
 def commands():
     """{server: command}: the first command of each kind in docs/serving.md."""
-    lines = SERVING.read_text(encoding="utf-8").splitlines()
+    text = SERVING.read_text(encoding="utf-8").splitlines()
     starts = {"python": "python 08_inference.py"}
     if sys.platform != "win32":
         starts["gunicorn"] = "gunicorn 08_inference:app"
     starts["waitress"] = 'python -c "import importlib, waitress;'
     found = {}
     for name, start in starts.items():
-        found[name] = next(line for line in lines if line.startswith(start))
+        found[name] = next(line for line in text if line.startswith(start))
     return found
 
 
@@ -229,18 +229,25 @@ def argv(command, port):
     return [sys.executable if word == "python" else word for word in words]
 
 
+def answers(port):
+    """Whether a server listens at this port."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
 @contextmanager
 def started(words, port, log):
     """The running server, as soon as it answers; stopped at the end."""
+    if answers(port):
+        sys.exit(f"port {port} is in use: stop the server there")
+    # With this PATH gunicorn is found even if .venv is not activated. gunicorn puts its
+    # control socket into XDG_RUNTIME_DIR.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = os.environ | {"PATH": path, "XDG_RUNTIME_DIR": str(log.parent)}
     with log.open("wb") as file:
         process = subprocess.Popen(words, cwd=ROOT, env=env, stdout=file, stderr=file)
     try:
-        while process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex((HOST, port)) == 0:
-                    break
+        while process.poll() is None and not answers(port):
             time.sleep(0.1)
         if process.poll() is not None:
             sys.exit(f"{words} stopped:\n{log.read_text(errors='replace')}")
@@ -279,9 +286,11 @@ def cpu_seconds(process):
 # 4. The table.
 
 
-def measure_round(servers, picture, data, wanted, seconds, pools):
-    """One line of figures for the baseline and for each server and number of clients."""
-    asking, bare = pools
+def measure_round(seconds, servers, picture, data, expected, asking, bare):
+    """One line of figures for the baseline and for each server and number of clients.
+
+    asking and bare are pools of one process each, for the clients and the baseline:
+    so the CPU time of each is its own."""
     lines = []
     rates = {}
     for threads in BASELINE_THREADS:
@@ -289,12 +298,12 @@ def measure_round(servers, picture, data, wanted, seconds, pools):
         rates[threads] = rate
         key = (picture, threads, "baseline")
         lines.append({"key": key, "rate": rate, "cpu": cpu, "times": []})
-        baseline_cpu = cpu
+    baseline_cpu = cpu  # of the last, two threads
     request = post((picture, data))
     for clients in CLIENTS:
         for name, (port, process) in servers.items():
             cpu_start = cpu_seconds(process)
-            job = asking.submit(load, port, request, wanted[name], clients, seconds)
+            job = asking.submit(load, port, request, expected[name], clients, seconds)
             times, rate, busy = job.result()
             cpu = (cpu_seconds(process) - cpu_start) / len(times)
             lines.append(
@@ -315,14 +324,14 @@ def measure_round(servers, picture, data, wanted, seconds, pools):
 
 def measure(rounds, seconds, servers, pictures):
     """All lines of all rounds."""
-    wanted = {}
+    expected = {}
     for picture, data in pictures.items():
         request = post((picture, data))
-        wanted[picture] = {}
+        expected[picture] = {}
         for name, (port, _) in servers.items():
             answer = ask(port, request)
             assert answer[0] == 200, answer
-            wanted[picture][name] = answer
+            expected[picture][name] = answer
             # Every worker has seen every picture before the first measurement.
             load(port, request, answer, os.cpu_count(), 0)
     lines = []
@@ -331,54 +340,56 @@ def measure(rounds, seconds, servers, pictures):
         for number in range(rounds):
             for picture, data in pictures.items():
                 print(f"round {number + 1} of {rounds}: {picture}", file=sys.stderr)
+                right = expected[picture]
                 lines += measure_round(
-                    servers, picture, data, wanted[picture], seconds, (asking, bare)
+                    seconds, servers, picture, data, right, asking, bare
                 )
     return lines
 
 
 def show(lines):
     print(
-        "picture    clients  served by  requests/s      rate  CPU ms  CPU ratio"
+        "picture    clients  served by  requests/s  x baseline  CPU ms  CPU ratio"
         "  p50 ms  p99 ms  p99/p50  MB in all"
     )
     for key in sorted({line["key"] for line in lines}):
-        rounds = [line for line in lines if line["key"] == key]
+        of_key = [line for line in lines if line["key"] == key]
         picture, clients, name = key
-        rate = median(line["rate"] for line in rounds)
-        cpu = 1000 * median(line["cpu"] for line in rounds)
+        rate = median(line["rate"] for line in of_key)
+        cpu = 1000 * median(line["cpu"] for line in of_key)
         text = f"{picture:9}  {clients:7}  {name:9}  {rate:10.1f}"
         if name == "baseline":
-            print(f"{text}  {1:8.2f}  {cpu:6.1f}  {1:9.2f}")
+            print(f"{text}        1.00  {cpu:6.1f}       1.00")
             continue
-        of_rate = median(line["of_rate"] for line in rounds)
-        of_cpu = median(line["of_cpu"] for line in rounds)
-        times = itertools.chain.from_iterable(line["times"] for line in rounds)
+        of_rate = median(line["of_rate"] for line in of_key)
+        of_cpu = median(line["of_cpu"] for line in of_key)
+        times = itertools.chain.from_iterable(line["times"] for line in of_key)
         percentiles = quantiles(times, n=100)
         p50 = 1000 * percentiles[49]
         p99 = 1000 * percentiles[98]
-        memory = max(line["memory"] for line in rounds) / 1e6
+        memory = max(line["memory"] for line in of_key) / 1e6
         print(
-            f"{text}  {of_rate:8.2f}  {cpu:6.1f}  {of_cpu:9.2f}"
+            f"{text}  {of_rate:10.2f}  {cpu:6.1f}  {of_cpu:9.2f}"
             f"  {p50:6.1f}  {p99:6.1f}  {p99 / p50:7.1f}  {memory:9.0f}"
         )
     busy = max(line.get("busy", 0) for line in lines)
     print(f"\nThe clients' own process was busy for at most {busy:.0%} of the time.")
+    print("Near 100% the clients, not the servers, would be the limit.")
 
 
 def enlarged(width, height):
-    """The photograph as a JPEG of this size."""
+    """The picture as a JPEG of this size."""
     size = (width, height)
-    img = cv2.resize(cv2.imread(str(PHOTO)), size, interpolation=cv2.INTER_CUBIC)
+    img = cv2.resize(cv2.imread(str(PICTURE)), size, interpolation=cv2.INTER_CUBIC)
     return cv2.imencode(".jpg", img)[1].tobytes()
 
 
 def main():
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--rounds", type=int, default=8)
-    options.add_argument("--seconds", type=float, default=2, help="for each figure")
-    options = options.parse_args()
-    pictures = {"640x480": PHOTO.read_bytes(), "4000x3000": enlarged(4000, 3000)}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=2, help="for each figure")
+    options = parser.parse_args()
+    pictures = {"640x480": PICTURE.read_bytes(), "4000x3000": enlarged(4000, 3000)}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         request = post(("640x480", pictures["640x480"]))

@@ -101,8 +101,8 @@ class Servers(ExitStack):
             words[1] = str(ROOT / words[1])
         return self.start(name, words, port, self.folder / f"{name}-{port}")
 
-    def nginx(self, first, second=None, without=""):
-        """nginx before one port, or two; this word is left out of its lines."""
+    def nginx(self, *behind, without=""):
+        """nginx before servers at these ports; this word is left out of its lines."""
         port = serving.free_port()
         folder = self.folder / f"nginx-{port}"
         folder.mkdir(parents=True)
@@ -111,9 +111,11 @@ class Servers(ExitStack):
         lines = re.search(r"^```nginx\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
         assert without in lines
         lines = lines.replace(without, "")
-        for old, new in zip((8000, 4958, 4959), (port, first, second or first)):
-            assert f"127.0.0.1:{old}" in lines
-            lines = lines.replace(f"127.0.0.1:{old}", f"127.0.0.1:{new}")
+        backend = "    server 127.0.0.1:4958 fail_timeout=1s;\n"
+        backends = "".join(backend.replace("4958", str(p)) for p in behind)
+        for old, new in ((backend, backends), ("127.0.0.1:8000", f"127.0.0.1:{port}")):
+            assert old in lines
+            lines = lines.replace(old, new)
         kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         temporary = "".join(f"{kind}_temp_path {folder}/tmp/{kind};" for kind in kinds)
         conf = folder / "nginx.conf"
@@ -341,7 +343,7 @@ def test_a_backend_dies_with_the_request(servers, without, status):
         thread = threading.Thread(target=die)
         thread.start()
         port = dying.getsockname()[1]
-        nginx = servers.nginx(port, servers["gunicorn"].port, without)
+        nginx = servers.nginx(port, servers["gunicorn"].port, without=without)
         answer = ask(nginx.port, GOOD)
         thread.join(60)
     assert len(asked) == 1
