@@ -159,6 +159,7 @@ def read_try_it(lesson):
     lines = []
     for position, part in enumerate(rest):
         lines += part if position % 2 == 0 else [""] * len(part)
+    # One for the line "# with", and one because lines count from 1.
     first_number = (code + mark).count("\n") + len(old + new + how) + 2
     calls = read_calls(lesson, lines, first_number)
     return TryIt(code, old, new, [call for call in calls if call.promise])
@@ -213,6 +214,9 @@ def end_group(process, number):
 def end_at_signals():
     """Make the signals that end a program raise SystemExit, so that main() tidies up."""
 
+    names = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+
     def end(number, _):
         global received
         received = number
@@ -222,8 +226,6 @@ def end_at_signals():
         if not starting:
             raise SystemExit(128 + number)
 
-    names = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     for number in numbers:
         # nohup, for example, asks to ignore SIGHUP.
         if signal.getsignal(number) != signal.SIG_IGN:
@@ -257,6 +259,14 @@ def environment(folder):
 
 class NotPlayed(Exception):
     """Why a lesson cannot be played, or cannot be played on."""
+
+
+# What every server prints: the lines at its start, and one line for each request.
+USUAL = re.compile(
+    r" \* (Serving Flask app|Debug mode: off|Running on)|Press CTRL\+C to quit"
+    r"|WARNING: This is a development server"
+    r'|\S+ - - \[.+?\] "'
+)
 
 
 class Server:
@@ -321,14 +331,6 @@ class Server:
     def stop(self):
         if self.process in running:
             stop_process(self.process)
-
-
-# What every server prints: the lines at its start, and one line for each request.
-USUAL = re.compile(
-    r" \* (Serving Flask app|Debug mode: off|Running on)|Press CTRL\+C to quit"
-    r"|WARNING: This is a development server"
-    r'|\S+ - - \[.+?\] "'
-)
 
 
 def without_library_frames(lines):
@@ -566,7 +568,7 @@ def play_call(call, caller, server, options):
         if options.quiet:
             say(f"{call.remark}\n{head}")
         raise NotPlayed(reason) from None
-    answer += error_saved_as_picture(command, caller.cwd)
+    answer += take_error_out_of_picture(command, caller.cwd)
     is_good = not is_compared(call, options) or holds(call.promise, answer)
     lines = server.new_lines() if server else []
     if options.quiet and is_good and not lines:
@@ -574,9 +576,7 @@ def play_call(call, caller, server, options):
     if options.quiet:
         say(head if is_good else f"{call.remark}\n{head}")
     if not is_good:
-        say(paint(f"  NOT as promised: {call}", RED))
-        say(readable("\n".join(call.promise), "expected| "))
-        say(readable(answer or "(nothing)", "     got| "))
+        show_difference(call, answer)
     elif not options.quiet:
         if answer.strip("\n"):
             say(readable(answer))
@@ -585,6 +585,13 @@ def play_call(call, caller, server, options):
     say_server_lines(lines)
     say()
     return is_good
+
+
+def show_difference(call, answer):
+    """Show what was promised and what came."""
+    say(paint(f"  NOT as promised: {call}", RED))
+    say(readable("\n".join(call.promise), "expected| "))
+    say(readable(answer or "(nothing)", "     got| "))
 
 
 def is_compared(call, options):
@@ -599,8 +606,8 @@ def say_server_lines(lines):
         say(paint(f"server| {line}", GREY))
 
 
-def error_saved_as_picture(command, folder):
-    """Return the error that "-o answer.jpg" saved in place of a picture; delete it."""
+def take_error_out_of_picture(command, folder):
+    """If "-o answer.jpg" saved an error in place of a picture, delete and return it."""
     match = re.search(r" -o (\S+\.jpg)\b", command)
     if not match or not (folder / match[1]).is_file():
         return ""
@@ -709,7 +716,8 @@ def read_arguments(words):
     """Return what the command line asks for."""
     parser = argparse.ArgumentParser(
         prog="run.sh",
-        usage="sh scripts/run.sh [watch] [LESSON [PHOTO]] [--step] [--url URL]",
+        usage="sh scripts/run.sh [watch] [LESSON [PHOTO]] [--step] [--url URL] "
+        "[--limit SECONDS]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -735,12 +743,14 @@ def read_arguments(words):
     options.quiet = False
     if options.watch:
         words = words[1:]
-    # No word: all lessons. An unknown word: [None].
-    options.chosen = [lesson_named(word) for word in words[:1]] or LESSONS
     options.photo = ""
-    if options.chosen == [None]:
-        last = int(LESSONS[-1].stem.split("_")[0])
-        parser.error(f"there is no lesson {words[0]}: 1 to {last}, or none for all")
+    options.chosen = LESSONS
+    if words:
+        lesson = lesson_named(words[0])
+        if lesson is None:
+            last = int(LESSONS[-1].stem.split("_")[0])
+            parser.error(f"there is no lesson {words[0]}: 1 to {last}, or none for all")
+        options.chosen = [lesson]
     if len(options.chosen) > 1 and (options.watch or options.url):
         parser.error("watch and --url need a lesson, such as 3")
     if options.watch and options.url:

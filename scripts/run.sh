@@ -33,10 +33,11 @@ command -v curl >/dev/null ||
 # --- Set-up: once, and again when requirements.txt changes or the folder moves.
 
 # A .venv of this script that is not ready (Ctrl+C, no network) is removed. Yours is kept.
-leave() {
+remove_half_made_venv() {
     [ ! -f "$venv/made-by-run.sh" ] || [ -f "$venv/ready" ] || rm -rf "$venv"
 }
-trap leave EXIT
+trap remove_half_made_venv EXIT
+# After a signal, too, the script must end with exit: then the line above is obeyed.
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 131' QUIT
@@ -58,11 +59,19 @@ install() {
         --only-binary numpy,opencv-python,opencv-python-headless "$@"
 }
 
+# The lines of requirements.txt without its comments.
+requirements() {
+    sed 's/ *#.*//' "$here/requirements.txt"
+}
+
+# Install OpenCV. Where it lacks a library, take the one without windows in its place.
 add_opencv() {
-    # Unquoted, here and below: an argument for each line.
+    # Unquoted: an argument for each line.
     # shellcheck disable=SC2046
-    install $(grep -e opencv -e numpy "$here/requirements.txt") || return
-    why=$("$bin/python" -c 'import cv2' 2>&1) && return
+    install $(requirements | grep -e opencv -e numpy) || return
+    if why=$("$bin/python" -c 'import cv2' 2>&1); then
+        return 0
+    fi
     why=$(echo "$why" | tail -n 1)
     case $why in
     'ImportError: lib'*.so*) ;;
@@ -71,7 +80,7 @@ add_opencv() {
     echo "OpenCV needs a library that is missing here ($why)."
     echo "Taking opencv-python-headless, the same without windows."
     "$bin/python" -m pip uninstall --quiet --yes opencv-python || return
-    install "$(sed -n 's/^opencv-python/&-headless/p' "$here/requirements.txt")" || return
+    install "$(requirements | sed -n 's/^opencv-python/&-headless/p')" || return
     "$bin/python" -c 'import cv2'
 }
 
@@ -81,13 +90,15 @@ if ! is_ready ready; then
         stop "venv is missing. Debian, Ubuntu: apt install python3-venv. Then run this again."
     echo "Setting up .venv: this once, less than a minute."
     if [ ! -d "$venv" ] || [ -f "$venv/made-by-run.sh" ]; then
-        rm -rf "$venv" && mkdir "$venv" && : >"$venv/made-by-run.sh" || exit 1
+        rm -rf "$venv"
+        mkdir "$venv" || exit 1
+        : >"$venv/made-by-run.sh" || exit 1
         "$python" -m venv "$venv" || stop "could not make .venv, see above."
         find_bin
     fi
-    # Lessons 1 to 7 need neither OpenCV nor NumPy.
+    # Lessons 1 to 7 need neither OpenCV nor NumPy. Unquoted, as above.
     # shellcheck disable=SC2046
-    install $(grep -v -e opencv -e numpy "$here/requirements.txt") ||
+    install $(requirements | grep -v -e opencv -e numpy) ||
         stop "could not install the packages, see above. No network? Run this again."
     echo "$wanted" >"$venv/ready"
 fi
@@ -110,7 +121,7 @@ esac
 # --- Go.
 
 if [ "$*" = setup ]; then
-    is_ready ready-for-8
-    exit
+    is_ready ready-for-8 || exit 1
+    exit 0
 fi
 exec "$bin/python" "$here/scripts/play.py" "$@"

@@ -17,6 +17,8 @@ ROOT = Path(__file__).parent.parent
 LESSONS = sorted(ROOT.glob("[0-9][0-9]_*.py"))
 NAMES = [lesson.stem for lesson in LESSONS]
 PICTURES = ROOT / "scripts" / "pictures"
+# The notes belong to the readers: they lie beside this repository or nowhere.
+READERS_NOTES = ROOT.parent / "shared" / "notes.md"
 HTTPIE_SETTINGS = tempfile.TemporaryDirectory()
 atexit.register(HTTPIE_SETTINGS.cleanup)
 # What the player gives to a lesson and to its calls.
@@ -35,6 +37,14 @@ def port_of(name):
 def answers(port):
     """Whether something accepts connections on this port of 127.0.0.1."""
     return play.answers(f"http://127.0.0.1:{port}")
+
+
+def wait_until(condition, seconds=20):
+    """Return as soon as condition() is true; fail if it is not within the time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} seconds"
+        time.sleep(0.01)
 
 
 @dataclass
@@ -75,11 +85,8 @@ def serve(command, port, cwd, env=None, new_group=False):
         )
     server = Server(process, f"http://127.0.0.1:{port}", log_file)
     try:
-        deadline = time.monotonic() + 60
-        while not answers(port):
-            late = process.poll() is not None or time.monotonic() > deadline
-            assert not late, f"{command} did not start:\n{server.log}"
-            time.sleep(0.05)
+        wait_until(lambda: answers(port) or process.poll() is not None, 60)
+        assert process.poll() is None, f"{command} has ended:\n{server.log}"
         yield server
     finally:
         process.terminate()
@@ -100,12 +107,14 @@ def lesson(name, cwd, env=None, new_group=False):
 def make_calls(name, server, folder, calls=None):
     """Make the calls of a lesson's script, or these; yield each call with its answer."""
     caller = play.Caller(script_of(name), server.url, ENVIRONMENT, cwd=folder)
-    for call in calls or caller.calls:
+    for call in caller.calls if calls is None else calls:
         yield call, caller.run(caller.filled(call.command), 60)
 
 
 def imported(name):
-    """The module of this name, such as 08_inference or models/photographs, not started."""
+    """A fresh copy of a module such as 08_inference or models/photographs, not started.
+
+    It takes the place of the one that was imported before."""
     path = ROOT / f"{name}.py"
     # The worker processes of lesson 8 import it by its name, from its folder.
     if str(path.parent) not in sys.path:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from collection import ROOT
+from collection import ROOT, imported
 
 
 @pytest.fixture
@@ -15,6 +15,12 @@ def posix():
     """For tests with signals, or with quotes in the name of a file."""
     if os.name == "nt":
         pytest.skip("Windows has no signals and no such names: wsl sh scripts/test.sh")
+
+
+@pytest.fixture(scope="module")
+def module():
+    """Lesson 8 as a module, not started."""
+    return imported("08_inference")
 
 
 @pytest.fixture
@@ -27,13 +33,16 @@ def copy(tmp_path):
 
 
 @pytest.fixture
-def ready(copy):
+def ready(posix, copy):
     """The same, set up: with the packages of the environment that runs the tests."""
     venv = copy / ".venv"
     venv.mkdir()
+    # Not what run.sh and test.sh write there: through a link the lines below would
+    # change the real one.
     for entry in Path(sys.prefix).iterdir():
         if not entry.name.startswith(("ready", "made-by", "test-ready")):
             (venv / entry.name).symlink_to(entry)
+    # The same text as "wanted" in run.sh.
     requirements = (copy / "requirements.txt").read_bytes()
     sums = subprocess.run(
         ["cksum"], input=requirements, capture_output=True, check=True

@@ -72,10 +72,17 @@ def frame(kind, width, height):
     return jpeg_segment(kind, b"\x08" + size + b"\x03" + colours)
 
 
+DEFINE_QUANTIZATION = 0xDB
+START_OF_SCAN = 0xDA
+
+
 def scans(count, parameters, data):
-    """So many passes over the picture, one colour each."""
+    """So many passes over the picture, one colour each. parameters: the last three
+    bytes of the head of a scan, which choose what it holds."""
+    # One colour, which one, and no table of its own.
     heads = [
-        jpeg_segment(0xDA, bytes([1, n % 3, 0, *parameters])) for n in range(count)
+        jpeg_segment(START_OF_SCAN, bytes([1, n % 3, 0, *parameters]))
+        for n in range(count)
     ]
     return b"".join(head + data for head in heads) + b"\xff\xd9"
 
@@ -85,8 +92,8 @@ NOISE = base64.b64decode("9gkjI/lAdNg06YytJXg+FUaFhUvDXVCgSio9dagVEEUy/jOM3rwI")
 
 
 def arithmetic_jpeg(count):
-    """SOF9: arithmetic coding, 25 megapixels for every scan of 51 bytes."""
-    ones = jpeg_segment(0xDB, b"\0" + b"\1" * 64)
+    """SOF9: arithmetic coding, 25 megapixels for every scan of 49 bytes."""
+    ones = jpeg_segment(DEFINE_QUANTIZATION, b"\0" + b"\1" * 64)
     head = b"\xff\xd8" + ones + frame(0xC9, 5000, 5000)
     return head + scans(count, (0, 63, 0), NOISE)
 

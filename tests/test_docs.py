@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 import pytest
-from collection import ENVIRONMENT, LESSONS, NAMES, ROOT
+from collection import ENVIRONMENT, LESSONS, NAMES, READERS_NOTES, ROOT
 from play import holds, read_script
 
 README = ROOT / "README.md"
@@ -19,8 +19,7 @@ NOTES_KO = ROOT / "docs" / "notes.ko.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 SCRIPTS = sorted(ROOT.glob("scripts/[0-9][0-9]_*.sh"))
 
-# The notes are their readers' own file. They lie beside this repository or nowhere.
-READERS_NOTES = ROOT.parent / "shared" / "notes.md"
+
 HEADINGS = (
     "flask app decorater route argument methods errorhandler before_first_request "
     "before_request after_request run response_class logger jsonify request args files "
@@ -270,7 +269,9 @@ def test_errors_are_those_that_test_mistakes_proves():
 def test_mistakes_named_in_a_file_lead_back_to_it(file):
     texts = mistake_texts()
     path = file.relative_to(ROOT).as_posix()
-    for numbers in re.findall(r"\(notes: mistakes? ([^)]+)\)", read(file)):
+    # A remark may go on in the next line.
+    text = re.sub(r"\n *# ?", " ", read(file))
+    for numbers in re.findall(r"\(notes: mistakes? ([^)]+)\)", text):
         for number in re.findall(r"\d+", numbers):
             assert f"../{path}" in links_in(texts[int(number)]), number
 

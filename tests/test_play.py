@@ -13,7 +13,16 @@ from types import SimpleNamespace
 import play
 import psutil
 import pytest
-from collection import ENVIRONMENT, LESSONS, PICTURES, ROOT, answers, lesson, script_of
+from collection import (
+    ENVIRONMENT,
+    LESSONS,
+    PICTURES,
+    ROOT,
+    answers,
+    lesson,
+    script_of,
+    wait_until,
+)
 
 
 def play_copy(folder, *words, cwd=None, **env):
@@ -104,7 +113,9 @@ def run_player(posix):
 def assert_nothing_left(folder):
     """No process of this copy runs any more, and the port is free."""
     for process in psutil.process_iter(["cwd", "cmdline"]):
-        assert process.info["cwd"] != str(folder), process.info["cmdline"]
+        words = process.info["cmdline"] or []
+        assert process.info["cwd"] != str(folder), words
+        assert not any(str(folder) in word for word in words), words
     assert not answers(8080)
 
 
@@ -281,6 +292,11 @@ def test_a_lesson_has_many_names():
         ("watch", "watch and --url need a lesson, such as 3"),
         ("--url http://127.0.0.1:1", "watch and --url need a lesson, such as 3"),
         ("watch 3 --url http://127.0.0.1:1", "watch starts the lesson itself"),
+        ("watch 3 --step", "watch does not wait for Enter"),
+        (
+            "8 scripts/pictures/strawberries.jpg no.jpg",
+            "one photograph at a time: what is no.jpg?",
+        ),
     ],
 )
 def test_wrong_words_are_named_and_help_is_given(words, message, capsys, monkeypatch):
@@ -313,8 +329,13 @@ def test_own_photograph(copy, posix):
     assert f'"filename":"{photo.name}"'.replace('"딸기"', r"\"딸기\"") in done.stdout
     assert "no JPEG or PNG" not in done.stdout
     assert (copy / "answer.jpg").read_bytes().startswith(b"\xff\xd8\xff")
-    photo.write_text("no picture")
-    done = play_copy(copy, 8, photo.name)
+
+
+def test_own_file_that_is_no_picture(copy):
+    """The error is shown, not saved as answer.jpg."""
+    keep_calls(copy / "scripts" / "08_inference.sh", "$PHOTO", "qrcode")
+    (copy / "my.jpg").write_text("no picture")
+    done = play_copy(copy, 8, "my.jpg")
     assert done.returncode == 0, done.stdout
     saved = done.stdout[done.stdout.index("answer.jpg -w") :]
     assert saved.split("\n\n")[0].splitlines()[1] == "400 application/json"
@@ -396,8 +417,5 @@ def test_output_that_is_cut_off_ends_the_play(ready, tmp_path, posix):
     )
     assert len(done.stdout.splitlines()) == 3
     assert done.stderr == ""
-    deadline = time.monotonic() + 10
-    while list(folder.iterdir()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert list(folder.iterdir()) == []
+    wait_until(lambda: list(folder.iterdir()) == [])
     assert_nothing_left(ready)

@@ -100,9 +100,11 @@ def test_every_method_of_every_route_is_called(played):
 
 def test_the_check_knows_its_lesson(played):
     """No other lesson's script takes this lesson for its own."""
-    assert played.checks.pop(played.name) == ""
-    for other, message in played.checks.items():
-        assert f"start: python {other}.py" in message
+    for name, message in played.checks.items():
+        if name == played.name:
+            assert message == ""
+        else:
+            assert f"start: python {name}.py" in message
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -151,18 +153,23 @@ def test_scripts_have_their_form(name):
     assert tools >= {"curl", "http"}
 
 
+# Lines of the server's terminal, and what of them no answer holds. (What the calls of
+# lesson 5 print of its log file counts as an answer, too.)
 TERMINAL = {
-    "03_errorhandler": "IndexError: list index out of range\n",
-    "05_logger": "INFO in 05_logger: an info\n",
-    "06_jsonify": "TypeError: Object of type set is not JSON serializable\n",
+    "03_errorhandler": ("IndexError: list index out of range\n", "IndexError"),
+    "05_logger": ("INFO in 05_logger: an info\n", "an info"),
+    "06_jsonify": (
+        "TypeError: Object of type set is not JSON serializable\n",
+        "TypeError",
+    ),
 }
 
 
 @pytest.mark.parametrize("played", TERMINAL, indirect=True)
 def test_only_the_servers_terminal_shows_it(played):
-    line = TERMINAL[played.name]
+    line, hidden = TERMINAL[played.name]
     assert line in played.log
-    assert all(line not in answer for _, answer in played.answers)
+    assert all(hidden not in answer for _, answer in played.answers)
 
 
 @pytest.mark.parametrize("played", ["04_hooks"], indirect=True)
@@ -173,4 +180,5 @@ def test_lesson_4_prints_each_step_at_once(played):
         for steps in re.findall("X-Steps: (.+)", answer):
             seen += steps.split(", ")
     steps = re.findall("^(?:before_request|view|after_request)$", played.log, re.M)
-    assert steps[: len(seen)] == seen != []
+    assert seen
+    assert steps[: len(seen)] == seen

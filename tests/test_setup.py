@@ -8,11 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 
 import pytest
-from collection import ENVIRONMENT
+from collection import ENVIRONMENT, wait_until
 
 # Told once for the whole file.
 if os.name == "nt":
@@ -32,7 +31,7 @@ else:
 PYTHON = f'exec "{sys.executable}" "$@"'
 NO_ENSUREPIP = f'case "$*" in *ensurepip*) exit 1 ;; esac\n{PYTHON}'
 NO_VENV = f'case "$*" in *"-m venv"*) exit 1 ;; esac\n{PYTHON}'
-# A Python that makes a .venv whose python is the program $PYTHON_INSIDE.
+# As PYTHON, but "-m venv X" makes only X/bin/python, a link to $PYTHON_INSIDE.
 FAKE_VENV = f"""case "$*" in
 *"-m venv"*) mkdir -p "$3/bin" && ln -s "$PYTHON_INSIDE" "$3/bin/python" ;;
 *) {PYTHON} ;;
@@ -147,7 +146,7 @@ def test_from_nothing_to_opencv_without_its_libraries(folder, tmp_path):
         ("", {"python3": NO_VENV}, "could not make .venv, see above"),
         ("", {"python3": FAKE_VENV}, "could not install the packages, see above. No n"),
     ],
-    ids=["curl", "python", "new python", "ensurepip", "venv", "network"],
+    ids=["curl", "python", "old python", "ensurepip", "venv", "network"],
 )
 def test_what_is_missing_is_named(without, programs, message, folder, tmp_path):
     path = machine(tmp_path, without, **programs)
@@ -183,37 +182,44 @@ def test_a_venv_of_the_readers_own_is_kept(folder):
     program(python, 'echo "$@" >>"$LOG"')
     status, _, errors = run(folder, "setup", LOG=str(log))
     assert status == 0, errors
-    small, opencv, *_ = log.read_text().splitlines()
-    assert small.endswith(" flask>=3.1,<4 httpie>=3.2,<4")
-    assert opencv.endswith(" numpy>=2.3,<3 opencv-python>=5.0,<6")
-    # A change of the requirements, and no network.
+    assert_asked_for_all(log)
+    # A change of the requirements.
+    with (folder / "requirements.txt").open("a") as file:
+        file.write("# numpy and opencv-python: for lesson 8\n")
+    log.unlink()
+    assert run(folder, "setup", LOG=str(log))[0] == 0
+    assert_asked_for_all(log)
+    # Another one, and no network.
     program(python, "exit 1")
     with (folder / "requirements.txt").open("a") as file:
-        file.write("# a change\n")
+        file.write("# no more\n")
     assert run(folder, "setup")[0] == 1
     assert python.exists()
 
 
+def assert_asked_for_all(log):
+    small, opencv, *_ = log.read_text().splitlines()
+    assert small.endswith(" flask>=3.1,<4 httpie>=3.2,<4")
+    assert opencv.endswith(" numpy>=2.3,<3 opencv-python>=5.0,<6")
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP", "SIGTERM", "SIGQUIT"])
-@pytest.mark.parametrize("lesson, package", [("1", "flask>"), ("8", "numpy>")])
+@pytest.mark.parametrize("number, package", [("1", "flask>"), ("8", "numpy>")])
 def test_interrupted_it_leaves_nothing_half_made(
-    name, lesson, package, folder, tmp_path
+    name, number, package, folder, tmp_path
 ):
     """Ctrl+C while pip downloads the small packages, or OpenCV."""
     log = tmp_path / "log"
     install = f"""*-m*pip*"{package}"*) : >"{log}"; exec sleep 60 ;;"""
     inside = program(tmp_path / "inside", f'case "$*" in\n{install}\nesac')
     path = machine(tmp_path, python3=FAKE_VENV)
-    process = start(folder, lesson, PATH=path, PYTHON_INSIDE=inside)
-    deadline = time.monotonic() + 30
-    while not log.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    number = getattr(signal, name)
+    process = start(folder, number, PATH=path, PYTHON_INSIDE=inside)
+    wait_until(log.exists, 30)
+    signal_number = getattr(signal, name)
     # As a terminal does it: to all of them.
-    os.killpg(process.pid, number)
+    os.killpg(process.pid, signal_number)
     process.communicate(timeout=30)
-    assert process.returncode == 128 + number
+    assert process.returncode == 128 + signal_number
     assert not (folder / ".venv").exists()
 
 

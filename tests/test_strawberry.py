@@ -5,9 +5,12 @@ import json
 import cv2
 import numpy as np
 import pytest
-import requests
 from collection import PICTURES, ROOT, imported, lesson
+from pictures import decoded, png
+from uploads import BERRIES, result_of, upload
 
+photographs = imported("models/photographs")
+score = imported("models/score")
 PHOTOGRAPHS = ROOT.parent / "shared" / "strawberry"
 # What the committed network must keep; models/README.md has its figures.
 LEAST_F1 = 0.77
@@ -17,56 +20,35 @@ MOST_LOOKALIKES = 0.05  # part of the kept look-alikes that may get a box
 
 
 @pytest.fixture(scope="module")
-def ask(tmp_path_factory):
-    """The detections of lesson 8 for the bytes of a picture."""
+def server(tmp_path_factory):
     with lesson("08_inference", tmp_path_factory.mktemp("strawberry")) as server:
-
-        def detections(data):
-            answer = requests.post(
-                f"{server.url}/inference",
-                data={"model_type": "strawberry"},
-                files={"img_file": ("picture", data)},
-                timeout=60,
-            )
-            assert answer.status_code == 200, answer.text
-            return answer.json()["results"][0]["detections"]
-
-        yield detections
+        yield server
 
 
-def png(img):
-    return cv2.imencode(".png", img)[1].tobytes()
-
-
-def overlap(first, second):
-    """Intersection over union of two boxes [x, y, w, h]."""
-    right = min(first[0] + first[2], second[0] + second[2])
-    bottom = min(first[1] + first[3], second[1] + second[3])
-    width = max(0, right - max(first[0], second[0]))
-    height = max(0, bottom - max(first[1], second[1]))
-    shared = width * height
-    return shared / (first[2] * first[3] + second[2] * second[3] - shared)
+def strawberries(server, data):
+    """The detections of lesson 8 for the bytes of a picture."""
+    return result_of(server, data)["detections"]
 
 
 # --- Drawn pictures
 
-BERRIES = [[152, 119, 125, 160], [351, 110, 122, 135], [269, 220, 127, 178]]
+WHERE_THEY_ARE = [[152, 119, 125, 160], [351, 110, 122, 135], [269, 220, 127, 178]]
 
 
-def test_the_drawn_strawberries_are_found(ask):
+def test_the_drawn_strawberries_are_found(server):
     """Each of the three, leaves or no leaves in the box, and nothing else."""
-    found = ask((PICTURES / "strawberries.jpg").read_bytes())
+    found = strawberries(server, BERRIES)
     assert [berry["label"] for berry in found] == ["strawberry"] * 3
-    for box in BERRIES:
-        assert max(overlap(box, berry["box"]) for berry in found) > 0.5
+    boxes = np.array([berry["box"] for berry in found])
+    for box in np.array(WHERE_THEY_ARE):
+        assert score.overlaps(box, boxes).max() > 0.5
 
 
 @pytest.mark.parametrize(("whiteness", "count"), [(0.89, 3), (0.91, 1)])
-def test_fading_berries_cross_the_threshold(ask, whiteness, count):
+def test_fading_berries_cross_the_threshold(server, whiteness, count):
     """The scores are 0.59, 0.57, 0.49 at first, then 0.47, 0.41, 0.26."""
-    photo = cv2.imread(str(PICTURES / "strawberries.jpg"))
-    faded = photo * (1 - whiteness) + 255 * whiteness
-    assert len(ask(png(faded.astype(np.uint8)))) == count
+    faded = decoded(BERRIES) * (1 - whiteness) + 255 * whiteness
+    assert len(strawberries(server, png(faded.astype(np.uint8)))) == count
 
 
 def ball(height, width, x, y, radius, colour):
@@ -103,20 +85,15 @@ def red_things():
 
 
 @pytest.mark.parametrize(("name", "picture"), list(red_things()))
-def test_red_things_are_no_strawberries(ask, name, picture):
-    assert ask(png(picture)) == []
+def test_red_things_are_no_strawberries(server, name, picture):
+    assert strawberries(server, png(picture)) == []
 
 
-def test_the_readmes_picture_is_the_lessons_answer():
+def test_the_readmes_picture_is_the_lessons_answer(server):
     """README.md shows what ?draw=1 answers with the network as it is committed."""
-    client = imported("08_inference").app.test_client()
-    form = {
-        "model_type": "strawberry",
-        "img_file": (PICTURES / "strawberries.jpg").open("rb"),
-    }
-    answer = client.post("/inference?draw=1", data=form)
+    response = upload(server, ("strawberries.jpg", BERRIES), query="?draw=1")
+    drawn = decoded(response.content)
     shown = cv2.imread(str(PICTURES / "answer.jpg"))
-    drawn = cv2.imdecode(np.frombuffer(answer.data, np.uint8), cv2.IMREAD_COLOR)
     # Another processor may round another way: a few pixels of a line.
     assert (np.abs(shown.astype(int) - drawn).max(axis=2) > 60).mean() < 0.002
 
@@ -143,67 +120,26 @@ needs_photographs = pytest.mark.skipif(
 )
 
 
-def match(boxes, detections):
-    """How many detections are right, and how many count at all.
-
-    boxes: [(cls, box), ...]. A detection is right when it overlaps a ripe berry that no
-    better detection has taken by a half or more. A detection on a half-ripe berry
-    ("part") does not count.
-    """
-    free = [box for cls, box in boxes if cls == "ripe"]
-    half_ripe = [box for cls, box in boxes if cls == "part"]
-    right = counted = 0
-    for berry in sorted(detections, key=lambda berry: -berry["score"]):
-        best = max(free, key=lambda box: overlap(box, berry["box"]), default=None)
-        if best is not None and overlap(best, berry["box"]) >= 0.5:
-            free.remove(best)
-            right += 1
-            counted += 1
-        elif all(overlap(box, berry["box"]) < 0.5 for box in half_ripe):
-            counted += 1
-    return right, counted
-
-
-HIT = {"score": 0.9, "box": [0, 0, 10, 10]}
-MISS = {"score": 0.8, "box": [50, 50, 10, 10]}
-BERRY = ("ripe", [1, 0, 10, 10])
-
-
-@pytest.mark.parametrize(
-    ("boxes", "detections", "expected"),
-    [
-        ([BERRY], [HIT], (1, 1)),
-        # A second box on the same berry is wrong, and so is a box on nothing.
-        ([BERRY], [HIT, HIT], (1, 2)),
-        ([BERRY], [HIT, MISS], (1, 2)),
-        ([], [MISS], (0, 1)),
-        # A half-ripe berry: neither right nor wrong. An unripe berry: wrong.
-        ([BERRY, ("part", MISS["box"])], [HIT, MISS], (1, 1)),
-        ([BERRY, ("unripe", MISS["box"])], [HIT, MISS], (1, 2)),
-    ],
-)
-def test_the_score_itself(boxes, detections, expected):
-    assert match(boxes, detections) == expected
-
-
 @needs_photographs
-def test_photographs_of_strawberries_and_other_things(ask):
-    labels = json.loads((PHOTOGRAPHS / "dev" / "labels.json").read_text("utf-8"))
+def test_photographs_of_strawberries_and_other_things(server):
+    """The lesson's answers, counted as models/score.py counts."""
+    folder = PHOTOGRAPHS / "dev"
+    labels = json.loads((folder / "labels.json").read_text("utf-8"))
     right = counted = wanted = images = images_right = false_boxes = 0
-    for name, label in labels.items():
-        boxes = [(box["cls"], box["box"]) for box in label["boxes"]]
-        detections = ask((PHOTOGRAPHS / "dev" / name).read_bytes())
-        right_here, counted_here = match(boxes, detections)
-        right += right_here
-        counted += counted_here
-        ripe = sum(cls == "ripe" for cls, _ in boxes)
+    for name, picture in zip(labels, photographs.load(folder), strict=True):
+        found = strawberries(server, (folder / name).read_bytes())
+        boxes = np.array([berry["box"] for berry in found]).reshape(-1, 4)
+        scores = [berry["score"] for berry in found]
+        _, ripe, is_certain, hits = score.judge(picture, boxes, scores)
+        right += sum(is_right for _, is_right in hits)
+        counted += len(hits)
         wanted += ripe
         # Pictures with unripe or half-ripe berries only: nobody knows what is right.
-        if ripe or not boxes:
+        if is_certain:
             images += 1
-            images_right += bool(ripe) == bool(detections)
-        if not boxes:
-            false_boxes += len(detections)
+            images_right += bool(ripe) == bool(found)
+        if len(picture.boxes) == 0:
+            false_boxes += len(found)
     assert len(labels) == 85
     assert 2 * right / (counted + wanted) >= LEAST_F1
     assert images_right / images >= LEAST_IMAGE_ACCURACY
@@ -211,12 +147,15 @@ def test_photographs_of_strawberries_and_other_things(ask):
 
 
 @needs_photographs
-def test_lookalikes_that_never_trained_get_no_box(ask):
+def test_lookalikes_that_never_trained_get_no_box(server):
     """Other fruit, another orchard block and another kitchen than those that trained."""
-    held_groups = imported("models/photographs").HELD_GROUPS
     folder = PHOTOGRAPHS / "lookalikes"
     labels = json.loads((folder / "labels.json").read_text("utf-8"))
-    held = [name for name in labels if labels[name]["group"] in held_groups]
-    with_boxes = [name for name in held if ask((folder / name).read_bytes())]
+    groups = photographs.HELD_GROUPS
+    held = [name for name in labels if labels[name]["group"] in groups]
+    with_boxes = []
+    for name in held:
+        if strawberries(server, (folder / name).read_bytes()):
+            with_boxes.append(name)
     assert len(held) == 108
     assert len(with_boxes) <= MOST_LOOKALIKES * len(held), with_boxes

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 import requests
-from collection import ENVIRONMENT, ROOT, lesson, port_of, serve
+from collection import ROOT, imported, lesson, port_of, serve, wait_until
 from pictures import arithmetic_jpeg
 from uploads import BERRIES, CRASHED, check_refused, result_of, upload
 
@@ -30,21 +29,15 @@ def workers_of(server):
     return [p for p in children if "--multiprocessing-fork" in p.cmdline()]
 
 
-def wait_until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def first_to_compute(processes):
     """Wait until one of these processes has computed for 0.2 s, and return it."""
     before = {process: process.cpu_times().user for process in processes}
-    while True:
-        for process in processes:
-            if process.cpu_times().user > before[process] + 0.2:
-                return process
-        time.sleep(0.01)
+
+    def busy():
+        return [p for p in processes if p.cpu_times().user > before[p] + 0.2]
+
+    wait_until(busy)
+    return busy()[0]
 
 
 def is_alive(process):
@@ -53,16 +46,6 @@ def is_alive(process):
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def test_an_import_starts_nothing():
-    code = (
-        "import importlib, multiprocessing, threading\n"
-        "importlib.import_module('08_inference')\n"
-        "assert multiprocessing.active_children() == []\n"
-        "assert threading.active_count() == 1\n"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=ENVIRONMENT, check=True)
 
 
 def test_first_requests_that_come_together(tmp_path):
@@ -75,9 +58,9 @@ def test_first_requests_that_come_together(tmp_path):
         with ThreadPoolExecutor(8) as clients:
             answers = clients.map(lambda _: result_of(server, BERRIES), range(8))
             assert [len(answer["detections"]) for answer in answers] == [3] * 8
-        cores = min(psutil.cpu_count(), 8)
-        wait_until(lambda: len(workers_of(server)) >= cores)
-        assert len(workers_of(server)) == cores
+        number = imported("08_inference").WORKERS
+        wait_until(lambda: len(workers_of(server)) >= number)
+        assert len(workers_of(server)) == number
 
 
 def test_a_worker_is_killed_in_the_middle_of_a_picture(server):

@@ -18,7 +18,9 @@ TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
 
 
 def upload(server, *files, query="", method="POST", **fields):
-    """Send (filename, bytes) pairs as img_file; the response."""
+    """Send (filename, bytes) pairs as img_file; the response.
+
+    Without fields the model is strawberry."""
     return requests.request(
         method,
         f"{server.url}/inference{query}",
