@@ -23,7 +23,7 @@ app = Flask(__name__)
 @app.route("/hello")
 def hello():
     # The text that the function returns is the answer.
-    # </h1> ends the heading (notes: mistake 1).
+    # </h1> ends the heading (notes: mistake 1, in docs/notes.md).
     return "<h1>Hello World!</h1>"
 
 
@@ -31,20 +31,22 @@ def hello():
 # when another program imports the file: then app.run() is not called.
 # With a spelling mistake in __name__, Python stops with NameError (notes: mistake 3).
 if __name__ == "__main__":
+    # Start Flask's development server. Flask prints a warning about it: it is made for
+    # learning and developing. Ctrl+C stops it.
     app.run(
-        # The server waits for requests at this address of your computer
-        # (notes: mistake 12).
-        # With "127.0.0.1" only programs on your own computer can call the server.
-        # With "0.0.0.0" other computers can call it, too (notes: mistake 4).
+        # A computer has several addresses. The server waits for requests at this one
+        # (notes: mistake 12). "127.0.0.1" is an address that only programs on your own
+        # computer can call. "0.0.0.0" means all the addresses: then other computers can
+        # call the server, too (notes: mistake 4).
         host="127.0.0.1",
         # The port: write a number, not a string (notes: mistake 5).
         # It is part of the URL: http://127.0.0.1:8080/hello. If a URL has no port,
         # the browser uses 80 for http and 443 for https (notes: mistake 13).
         port=8080,
-        # True helps while you write code: Flask restarts when you save the file. When
-        # your code raises an exception, the browser shows it with your source code.
-        # Never use True when other computers can call the server: they would see
-        # your source code and could run programs on your computer
+        # debug=True helps while you write code: Flask restarts when you save the file.
+        # When your code raises an exception, the browser shows it with your source
+        # code. Never use debug=True when other computers can call the server: they
+        # would see your source code and could run programs on your computer
         # (notes: mistake 14).
         debug=False,
     )

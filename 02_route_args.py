@@ -20,10 +20,10 @@ app = Flask(__name__)
 # Flask passes it to the view as a string: /test/foo calls get_username("foo").
 @app.route("/test/<username>")
 def get_username(username):
-    # The client (a browser or curl) chooses this text, and Flask sends the answer as
-    # HTML. escape() turns "<" into "&lt;": the browser shows the character "<" and runs
-    # nothing. Without escape() the browser would run alert(1), the code in a text such
-    # as <img src=x onerror=alert(1)> (notes: mistake 2).
+    # The client (a browser or curl) chooses this text. It could be
+    # <img src=x onerror=alert(1)>. Flask sends the answer as HTML, so a browser would
+    # run the code alert(1). escape() turns "<" into "&lt;": then the browser shows the
+    # character "<" and runs nothing (notes: mistake 2).
     text = escape(username)
     return f"test: {text} (a string)"
 
@@ -37,6 +37,7 @@ def get_username(username):
 # at the start (notes: mistake 7).
 @app.route("/test/<int:number>")
 def get_number(number):
+    # A number cannot contain "<": no escape() is needed.
     return f"test: {number} (a number)"
 
 
@@ -52,7 +53,8 @@ def get_path(name):
 
 
 # Every request has a method. It says what the client wants: GET asks for a page, POST
-# sends data, PUT stores or replaces something. A browser sends GET for a URL.
+# sends data, PUT stores or replaces something. When you open a URL in a browser, it
+# sends GET.
 # A route answers GET requests, unless you name other methods: this one answers POST
 # and PUT. For GET or DELETE Flask answers 405 and lists the allowed methods in the
 # header Allow. (The method OPTIONS asks for that list. Flask itself answers it.)

@@ -16,7 +16,7 @@ app = Flask(__name__)
 
 
 # abort(404) ends the view at once: it raises an exception that stands for the
-# status 404. The description tells the client the reason.
+# status 404. The description is the reason: page_not_found() puts it into the page.
 @app.route("/even/<int:number>")
 def even(number):
     if number % 2 == 1:
@@ -42,8 +42,9 @@ def divide(a, b):
 
 
 # You can also write an error handler for a class of Python exceptions. When b is 0,
-# divide() raises ZeroDivisionError, and Flask calls this function. The status 400 means
-# that the client's request is wrong.
+# divide() raises ZeroDivisionError, and Flask calls this function. Flask always passes
+# the exception, so the function must take it, even if it does not use it. The status
+# 400 means that the client's request is wrong.
 @app.errorhandler(ZeroDivisionError)
 def division_by_zero(error):
     return "<h1>The second number must not be 0</h1>", 400
@@ -52,8 +53,8 @@ def division_by_zero(error):
 FRUITS = ["apple", "pear", "melon"]
 
 
-# This view has a bug: for the number 3 and every larger one, Python raises
-# IndexError.
+# This view has a bug. The items of FRUITS have the numbers 0, 1 and 2: for 3 and every
+# larger number Python raises IndexError.
 @app.route("/fruit/<int:number>")
 def fruit(number):
     return FRUITS[number]

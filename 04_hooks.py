@@ -35,10 +35,10 @@ def before_request():
 
 
 # before_request(), after_request() and show_open() call this function. So you see in
-# which order they run.
+# which order they run. (The other two hooks run, too, but they do not call it.)
 def add_step(step):
     g.steps.append(step)
-    # flush=True: print it now, do not wait for more text.
+    # Python may collect text before it prints it. flush=True prints it at once.
     print(step, flush=True)
 
 
@@ -56,8 +56,9 @@ def after_request(response):
 
 # A second before_request hook: Flask calls them in the order of this file (but
 # after_request hooks in the opposite order).
-# If such a hook returns nothing (None), the next hook or the view runs. If it returns
-# anything else, that is the answer, and the view does not run (notes: mistake 10).
+# If a before_request hook returns nothing (None), the next hook or the view runs. If it
+# returns anything else, that is the answer, and the view does not run
+# (notes: mistake 10).
 # The status 503 means "not available now".
 @app.before_request
 def stop_closed():
@@ -78,10 +79,10 @@ def show_open():
 # Some work must wait for the first request. remember_first_host() stores the host (name
 # and port) that this request used. It stores it in app.config: unlike g, this dict is
 # the same for all requests.
-# The server runs each request in a thread of its own, so two requests can run this hook
-# at the same time. The lock lets only one of them at a time run the code under "with".
-# Without it two requests could both find that FIRST_HOST is missing, and the second
-# would overwrite the first.
+# The server runs each request in a thread of its own. Threads run at the same time, so
+# two requests can be in this hook at once. The lock lets only one of them at a time run
+# the code under "with". Without it two requests could both find that FIRST_HOST is
+# missing, and the second would overwrite the first.
 first_lock = Lock()
 
 

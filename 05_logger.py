@@ -16,8 +16,9 @@ from flask import Flask, request  # Flask, not Flast (notes: mistake 17).
 
 app = Flask(__name__)
 
-# This handler writes log messages into the file exam_log.log, in the folder where you
-# start the lesson.
+# app.logger takes the messages of your app. A handler sends them to one place (it is
+# not an error handler). This one writes them into the file exam_log.log, in the folder
+# where you start the lesson.
 # When the file would reach 2000 bytes with the next message, exam_log.log is renamed to
 # exam_log.log.1, and a new exam_log.log starts. The old .1 becomes .2, and so on. The
 # old .10 is deleted.
@@ -27,18 +28,19 @@ file_handler = RotatingFileHandler(
     "exam_log.log", maxBytes=2000, backupCount=10, delay=True
 )
 
-# Each line holds the time (asctime), the level and the message.
+# Each line holds the time (asctime), the level, which says how important the message
+# is, and the message.
 file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
 # From here on app.logger writes into the file as well as into the terminal.
-# In the notes the next line stands under "if not app.debug:", so that there is no log
-# file in debug mode. But at this line debug is still off: app.run(debug=True) turns it
-# on later (notes: mistake 18).
 app.logger.addHandler(file_handler)
+# In the notes the line above stands under "if not app.debug:", so that there is no log
+# file in debug mode. But at that line debug is still off: app.run(debug=True) turns it
+# on later (notes: mistake 18).
 
 # The levels are, from low to high: DEBUG, INFO, WARNING, ERROR, CRITICAL.
 # A message must pass two levels. The first is the level of the logger: app.logger
-# drops every message below INFO. Without this line its level is WARNING.
+# drops every message below INFO. Without setLevel() here its level is WARNING.
 app.logger.setLevel(logging.INFO)
 
 # The second is the level of the handler: messages below WARNING do not go into the

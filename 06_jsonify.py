@@ -16,7 +16,8 @@ from flask import Flask, jsonify
 app = Flask(__name__)
 
 
-# 1. response_class: you make every part of the answer yourself.
+# 1. response_class makes the response: the object with status, headers and body. You
+# choose every part yourself.
 @app.route("/test/<username>")
 def get_username(username):
     result = {"username": username, "foo": "foo", "bar": 10000}
@@ -24,9 +25,11 @@ def get_username(username):
         # json.dumps turns the dict into text. It needs "import json"
         # (notes: mistake 16).
         response=json.dumps(result),
-        # You can choose any status. 201 means "Created". Without this line it is 200.
+        # You can choose any status. 201 means "Created"; here it is only an example.
+        # Without this line the status is 200.
         status=201,
-        # The mimetype tells the client that the text is JSON (notes: mistake 15).
+        # The mimetype goes into the header Content-Type. It tells the client that the
+        # text is JSON (notes: mistake 15).
         mimetype="application/json",
     )
 

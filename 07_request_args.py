@@ -10,7 +10,7 @@ Notes  request > args
 # ///
 
 from flask import Flask, jsonify, request
-from werkzeug.exceptions import BadRequestKeyError  # Werkzeug comes with Flask.
+from werkzeug.exceptions import BadRequestKeyError  # Flask is built on Werkzeug.
 
 app = Flask(__name__)
 
@@ -36,7 +36,7 @@ def login():
 def items():
     # With type=int, page is a number. If the argument is missing, page is the
     # default, 1.
-    # If the argument is not a number, page is 1 as well, and the client does not
+    # If the argument is not a whole number, page is 1 as well, and the client does not
     # learn that it made a mistake (notes: mistake 23). even() below tells the client.
     page = request.args.get("page", default=1, type=int)
 
@@ -47,8 +47,8 @@ def items():
 
 @app.route("/even")
 def even():
-    # Use [] for an argument that is required. If it is missing, Werkzeug, the library
-    # under Flask, raises BadRequestKeyError, and the client gets a 400.
+    # Use [] for an argument that is required. If it is missing, Werkzeug raises
+    # BadRequestKeyError, and the client gets a 400.
     text = request.args["number"]
 
     # int() raises ValueError if the text is not a whole number. Then tell the client

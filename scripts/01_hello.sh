@@ -19,7 +19,8 @@ set -v
 curl -s -w '\n' "$URL/hello"
 #=> <h1>Hello World!</h1>
 
-# -w can print the status as well. 200 means that everything is all right.
+# -w can print the status as well, a number that says how the request went. 200 means
+# that everything is all right. %{http_code} stands for it.
 curl -s -w '\n%{http_code}\n' "$URL/hello"
 #=> <h1>Hello World!</h1>
 #=> 200

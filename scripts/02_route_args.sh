@@ -54,8 +54,9 @@ http --headers GET "$URL/exam"
 #=> Allow: ...
 #=> ...
 
-# This client sends an HTML tag in the path. Without escape() a browser would run the
-# code in onerror. After escape() it is text: the browser shows it and runs nothing.
+# This client sends an HTML tag in the path. (HTTPie encodes the spaces and "<" for the
+# URL; curl does not.) Without escape() a browser would run the code in onerror. After
+# escape() it is text: the browser shows it and runs nothing.
 http --body "$URL/test/<img src=x onerror=alert(1)>"
 #=> test: &lt;img src=x onerror=alert(1)&gt; (a string)
 

@@ -16,9 +16,9 @@ esac
 set -v
 
 # -i prints the headers of the answer, too. X-Steps lists the steps in order; "view" is
-# show_open(). The same steps are in the server's terminal. (If you started this script
-# without run.sh, two more steps stand above them in that terminal. They come from the
-# check at the top of this script, for which no view runs.)
+# show_open(). The same steps are in the server's terminal. (Two more may stand above
+# them there: they come from the check at the top of this script, for which no view
+# runs.)
 curl -s -i "$URL/open"
 #=> HTTP/1.1 200 OK
 #=> ...

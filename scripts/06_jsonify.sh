@@ -17,6 +17,7 @@ esac
 set -v
 
 # With response_class the view chose the status 201 and the type application/json.
+# %{content_type} stands for the header Content-Type.
 curl -s -w '\n%{http_code} %{content_type}\n' "$URL/test/foo"
 #=> {"username": "foo", "foo": "foo", "bar": 10000}
 #=> 201 application/json
@@ -50,6 +51,7 @@ curl -s -w '%{http_code} %{content_type}\n' "$URL/dict"
 #=> {"인사":"안녕하세요"}
 #=> 200 application/json
 
-# A set is not JSON: jsonify raises TypeError, and the client gets a 500.
+# A set is not JSON: jsonify raises TypeError, and the client gets a 500. The server's
+# terminal shows the traceback, as it should.
 curl -s -o /dev/null -w '%{http_code} %{content_type}\n' "$URL/set"
 #=> 500 text/html; charset=utf-8

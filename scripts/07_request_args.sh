@@ -29,7 +29,8 @@ curl -s "$URL/login?user_name=foo&tmp_parameter=bar"
 http --body "$URL/login" user_name==foo tmp_parameter=='a & b'
 #=> {"auth":"success","tmp_parameter":"a & b"}
 
-# With -G curl adds "?" and "&", and --data-urlencode encodes such characters.
+# --data-urlencode encodes such characters, and with -G curl adds "?" and "&". (Without
+# -G it would send a POST with the values in the body.)
 curl -s -G "$URL/login" --data-urlencode user_name=foo --data-urlencode 'tmp_parameter=a & b'
 #=> {"auth":"success","tmp_parameter":"a & b"}
 
@@ -45,8 +46,8 @@ curl -s "$URL/items?page=2&tag=red&tag=sweet"
 curl -s "$URL/items"
 #=> {"page":1,"tags":[]}
 
-# "two" is not a number. page is the default again, and the answer does not tell the
-# client about the mistake.
+# "two" is not a whole number. page is the default again, and the answer does not tell
+# the client about the mistake.
 curl -s "$URL/items?page=two"
 #=> {"page":1,"tags":[]}
 
@@ -54,7 +55,7 @@ curl -s "$URL/items?page=two"
 curl -s "$URL/even?number=8"
 #=> {"even":true,"number":8}
 
-# "three" is not a number. This time the answer says so.
+# "three" is not a whole number. This time the answer says so.
 curl -s -w '%{http_code}\n' "$URL/even?number=three"
 #=> {"error":"number must be a whole number","number":"three"}
 #=> 400
