@@ -27,9 +27,10 @@ def hello():
     return "<h1>Hello World!</h1>"
 
 
-# The condition is true when you start this file with "python 01_hello.py". It is false
-# when another program imports the file: then app.run() is not called.
-# With a spelling mistake in __name__, Python stops with NameError (notes: mistake 3).
+# When you start this file with "python 01_hello.py", Python sets __name__ to
+# "__main__", and the condition is true. When another program imports the file, __name__
+# is "01_hello": then app.run() is not called. With a spelling mistake in __name__,
+# Python stops with NameError (notes: mistake 3).
 if __name__ == "__main__":
     # Start Flask's development server. Flask prints a warning about it: it is made for
     # learning and developing. Ctrl+C stops it.
@@ -62,6 +63,7 @@ if __name__ == "__main__":
 #     #=> <h1>Hello World!</h1>
 #     curl -s -w '\n' http://127.0.0.1:8080/hello
 #     #=> <h1>Hello World!</h1>
-# A function can have two routes. Now the address that Flask prints works, too.
+# A function can have two routes. At the start Flask prints "Running on
+# http://127.0.0.1:8080". Before, this address was a 404; now it works, too.
 # Write a second function below hello(), with another name and the route "/hello". Which
 # one answers?

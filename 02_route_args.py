@@ -3,7 +3,7 @@
 Run    python 02_route_args.py
 Open   http://127.0.0.1:8080/test/foo
 Calls  scripts/02_route_args.sh
-Notes  app > decorater > route > argument; route > methods
+Notes  app > decorater > route > argument, methods
 """
 # /// script
 # dependencies = ["flask>=3.1,<4"]
@@ -21,9 +21,10 @@ app = Flask(__name__)
 @app.route("/test/<username>")
 def get_username(username):
     # The client (a browser or curl) chooses this text. It could be
-    # <img src=x onerror=alert(1)>. Flask sends the answer as HTML, so a browser would
-    # run the code alert(1). escape() turns "<" into "&lt;": then the browser shows the
-    # character "<" and runs nothing (notes: mistake 2).
+    # <img src=x onerror=alert(1)>. Flask sends the answer as HTML. There is no picture
+    # x, so a browser would run the code after onerror: alert(1). escape() turns "<"
+    # into "&lt;": then the browser shows the character "<" and runs nothing (notes:
+    # mistake 2).
     text = escape(username)
     return f"test: {text} (a string)"
 
@@ -46,7 +47,7 @@ def get_number(number):
 #     <float:price>           a number with a point: 1.5, but not 1
 #     <string(length=2):code> a string of two characters; <username> is <string:username>
 #     <any(red, blue):color>  one of these words
-#     <uuid:key>              a UUID: 32 hexadecimal digits with "-" between them
+#     <uuid:key>              such as 123e4567-e89b-12d3-a456-426614174000
 @app.route("/folder/<path:name>")
 def get_path(name):
     return f"folder: {escape(name)}"

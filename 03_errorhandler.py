@@ -28,17 +28,21 @@ def even(number):
 # matches the path. What it returns is the answer.
 @app.errorhandler(404)
 def page_not_found(error):
-    # error is the exception. It holds a code (404), a name and a description.
-    # A description can contain text of the client, so escape it.
+    # error is the exception. It holds a code (404), a name and a description. In other
+    # apps a description may repeat what the client sent, so escape it.
     reason = f"{error.code} {error.name}: {escape(error.description)}"
     page = f"<h1>404 Error</h1>\n<p>{reason}</p>"
-    # The second value is the status. If you return only page, the status is 200.
+    # A function can return two values: the body and the status. If you return only
+    # page, the status is 200.
     return page, 404
 
 
 @app.route("/divide/<int:a>/<int:b>")
 def divide(a, b):
-    return f"{a // b}"
+    # "//" divides and leaves out the fraction.
+    quotient = a // b
+    # A view cannot return a number: make a string of it.
+    return str(quotient)
 
 
 # You can also write an error handler for a class of Python exceptions. When b is 0,
@@ -61,8 +65,9 @@ def fruit(number):
 
 
 # IndexError has no error handler of its own, so Flask calls the one for the status 500.
-# 500 means that the server's program has an error. Flask prints the traceback in the
-# server's terminal. The client gets only this page.
+# 500 means that the server's program has an error. Flask prints the traceback (the
+# lines of code that led to the error) in the server's terminal. The client gets only
+# this page.
 # With debug=True Flask does not call this function: the client gets the traceback.
 @app.errorhandler(500)
 def server_error(error):

@@ -19,13 +19,14 @@ app = Flask(__name__)  # Flask, not False (notes: mistake 8).
 
 
 # Some work must be done once, before the first request. Do it outside the functions:
-# Python runs this line once, when the lesson starts.
+# Python runs the line "START_TIME = ..." once, when the lesson starts.
 # The notes use @app.before_first_request. Flask 2.3 removed it (notes: mistake 9).
 START_TIME = time.strftime("%H:%M:%S")
 
 
 # A hook is a function that Flask calls for every request: this one before the view. The
-# line with @ decides that. You choose the name of the function.
+# line with @ decides that. You choose the name of the function. (Here it is the name of
+# the hook, as in the notes; any other works.)
 # g holds values for one request: its hooks and its view can use them. The next request
 # gets a new, empty g.
 @app.before_request
@@ -35,14 +36,15 @@ def before_request():
 
 
 # before_request(), after_request() and show_open() call this function. So you see in
-# which order they run. (The other two hooks run, too, but they do not call it.)
+# which order they run. (The other two hooks do not call it, so they are not in the
+# list.)
 def add_step(step):
     g.steps.append(step)
     # Python may collect text before it prints it. flush=True prints it at once.
     print(step, flush=True)
 
 
-# Flask makes a response of what the view returned: an object with the status, the
+# Flask makes a response from what the view returned: an object with the status, the
 # headers and the body. Flask passes it to this hook before sending it. The client sees
 # the steps in the header X-Steps.
 # Return the response: without "return response" the client gets a 500

@@ -28,8 +28,8 @@ file_handler = RotatingFileHandler(
     "exam_log.log", maxBytes=2000, backupCount=10, delay=True
 )
 
-# Each line holds the time (asctime), the level, which says how important the message
-# is, and the message.
+# Each line holds the time, the level, which says how important the message is, and the
+# message: logging puts the time in the place of %(asctime)s, and so on.
 file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
 # From here on app.logger writes into the file as well as into the terminal.
@@ -39,8 +39,8 @@ app.logger.addHandler(file_handler)
 # on later (notes: mistake 18).
 
 # The levels are, from low to high: DEBUG, INFO, WARNING, ERROR, CRITICAL.
-# A message must pass two levels. The first is the level of the logger: app.logger
-# drops every message below INFO. Without setLevel() here its level is WARNING.
+# A message must pass two levels. The first is the level of the logger: WARNING, unless
+# you set it. Here it is INFO: app.logger drops every message below INFO.
 app.logger.setLevel(logging.INFO)
 
 # The second is the level of the handler: messages below WARNING do not go into the
@@ -52,7 +52,7 @@ file_handler.setLevel(logging.WARNING)
 # 50 lines are more than 2000 bytes: after this request there is an exam_log.log.1.
 @app.route("/fill")
 def fill():
-    # logging puts the number in the place of %s.
+    # This is not an f-string: logging puts the second argument in the place of %s.
     for number in range(1, 51):
         app.logger.warning("warning %s of 50", number)
     return "50 warnings logged\n"
@@ -70,8 +70,8 @@ def levels():
 def page_not_found(error):
     # The text of error does not name the path, so log the path (notes: mistake 20).
     # The client chooses the path, and %0a in it is a newline. Without ascii() the
-    # client could add a line to your log. ascii() writes a newline as \n, and a Korean
-    # letter as \uXXXX.
+    # client could add a line to your log. ascii() puts the text in quotes, and writes a
+    # newline as \n and a Korean letter as \uXXXX.
     path = ascii(request.path)
     # Log 200 characters at most, so that one path does not fill the whole file.
     # With a browser you also find /favicon.ico in the log: it asks for the picture in

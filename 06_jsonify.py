@@ -17,7 +17,7 @@ app = Flask(__name__)
 
 
 # 1. response_class makes the response: the object with status, headers and body. You
-# choose every part yourself.
+# choose every part yourself. (The argument response is only the body.)
 @app.route("/test/<username>")
 def get_username(username):
     result = {"username": username, "foo": "foo", "bar": 10000}
@@ -34,7 +34,7 @@ def get_username(username):
     )
 
 
-# 2. jsonify: it makes the text and sets the type. The status is 200.
+# 2. jsonify makes the text and sets the type. The status is 200.
 # Two settings come before the view. They apply to all answers of jsonify.
 # Setting 1: send Korean letters as they are. Without this line jsonify writes a Korean
 # letter as \uXXXX, as json.dumps does above. The old setting JSON_AS_ASCII has no
@@ -51,14 +51,14 @@ def hello_json():
     return jsonify(data)
 
 
-# 3. Return a dict: Flask calls jsonify for you. A list works, too.
+# 3. Return a dict: Flask makes the same answer as with jsonify. A list works, too.
 @app.route("/dict")
 def plain_dict():
     return {"인사": "안녕하세요"}
 
 
-# JSON has no sets: jsonify raises TypeError, and the client gets a 500. A list would
-# work: list({1, 2, 3}).
+# What does not work? JSON has no sets: jsonify raises TypeError, and the client gets a
+# 500. A list would work: list({1, 2, 3}).
 @app.route("/set")
 def plain_set():
     return jsonify({1, 2, 3})

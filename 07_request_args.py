@@ -15,8 +15,9 @@ from werkzeug.exceptions import BadRequestKeyError  # Flask is built on Werkzeug
 app = Flask(__name__)
 
 
-# request.args holds the arguments in the URL. /login?user_name=foo&tmp_parameter=bar
-# has two. Every value is a string. get() returns None if the argument is missing.
+# The part of a URL after "?" is the query string. It holds arguments (those of lesson 2
+# came from the path): /login?user_name=foo&tmp_parameter=bar has two. request.args
+# holds them. Every value is a string. get() returns None if the argument is missing.
 # This is not a real login: never put a password into a URL. Browsers keep URLs in their
 # history, servers in their logs.
 @app.route("/login")
@@ -27,6 +28,7 @@ def login():
     else:
         return_data = {"auth": "failed"}
 
+    # tmp_parameter means nothing here: the view only sends it back.
     tmp_parameter = request.args.get("tmp_parameter")
     return_data["tmp_parameter"] = tmp_parameter
     return jsonify(return_data)
@@ -65,8 +67,8 @@ def even():
 # Flask's own page for this error does not name the missing argument. This answer does.
 @app.errorhandler(BadRequestKeyError)
 def argument_missing(error):
-    # Every Python exception has args (not those of a URL): what was given to it when it
-    # was created. Here args[0] is the name in the brackets, such as "number".
+    # Every Python exception has args (not those of a URL). Werkzeug puts the name in
+    # the brackets there: here args[0] is "number".
     name = error.args[0]
     return jsonify({"error": f"{name} is missing in the URL"}), 400
 

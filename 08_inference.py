@@ -80,12 +80,13 @@ def api_inference():
     draw = request.args.get("draw", "0")
     if draw not in ("0", "1"):
         abort(400, f"draw: {draw[:40]!r} is not one of 0, 1")
+    wants_picture = draw == "1"
 
     # request.files["img_file"] is the first file alone; getlist() gives all of them
     # (notes: mistake 27). Leave out a file without a name: a browser sends one if
     # nobody has chosen a file.
     files = [file for file in request.files.getlist("img_file") if file.filename]
-    most_files = 1 if draw == "1" else MAX_FILES
+    most_files = 1 if wants_picture else MAX_FILES
     if len(files) < 1 or len(files) > most_files:
         abort(400, f"img_file: {len(files)} files, {FILES_ALLOWED}")
 
@@ -95,8 +96,8 @@ def api_inference():
     for file in files:
         # A worker runs look_at_picture() with the bytes of the file. Part 4 says why.
         # If the file is bad, ask_worker() calls abort() itself.
-        answer = ask_worker(file, model_type, draw == "1")
-        if draw == "1":
+        answer = ask_worker(file, model_type, wants_picture)
+        if wants_picture:
             # There is no second file: most_files is 1.
             return app.response_class(answer, status=200, mimetype="image/jpeg")
         # "|" makes one dict of the two.
@@ -104,15 +105,15 @@ def api_inference():
     return jsonify(model_type=model_type, results=results)
 
 
-def look_at_picture(data, model_type, draw):
+def look_at_picture(data, model_type, wants_picture):
     """Take the bytes of a picture file. Return a dict of width, height and detections;
-    if draw is True, return the bytes of a JPEG.
+    if wants_picture is True, return the bytes of a JPEG.
 
     Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
     check_format(data)
     # To save time a large JPEG is read at a smaller size. reduction says how many times
-    # smaller: 1 (the full size), 2 (half the width and height), 4 or 8. The functions
-    # that are called here, and IMREAD_MODES, are in part 3.
+    # smaller: 1 (the full size), 2 (half the width and height), 4 or 8. Like most of
+    # what is called here, choose_reduction() and IMREAD_MODES are in part 3.
     reduction = choose_reduction(data)
     # The bytes as an array of uint8: numbers from 0 to 255 (notes: mistake 28). The
     # notes print the bytes here: that fills the terminal (notes: mistake 32).
@@ -130,7 +131,7 @@ def look_at_picture(data, model_type, draw):
     if img is None:
         raise BadPicture("cannot be read: it is damaged, or takes too much memory")
     detections = inference(img, model_type)
-    if draw:
+    if wants_picture:
         return draw_detections(img, detections)
     return answer_in_pixels_of_upload(data, img, reduction, detections)
 
@@ -167,12 +168,14 @@ def detection(img, label, score, box):
     corner."""
     img_height, img_width = img.shape[:2]
     x, y, width, height = box
-    # Cut off what lies outside the picture.
-    # float(): jsonify does not take most of NumPy's numbers.
+    # Cut off what lies outside the picture: np.clip(x, 0, 640) is 0 if x is less than
+    # 0, and 640 if x is more than 640. (float() makes Python's numbers of NumPy's:
+    # jsonify does not take most of those.)
     left = float(np.clip(x, 0, img_width))
     top = float(np.clip(y, 0, img_height))
     right = float(np.clip(x + width, 0, img_width))
     bottom = float(np.clip(y + height, 0, img_height))
+    # Part 3 makes whole pixels of them.
     return {
         "label": label,
         "score": round(float(score), 3),
@@ -234,9 +237,10 @@ def find_qrcodes(img):
     return detections
 
 
-# Read the neural network once, when this file is loaded. Each worker loads this file,
-# and looks at one picture at a time. So nobody else uses its network meanwhile: that
-# would give errors or wrong answers. app.root_path is the folder of this file.
+# Read the neural network when this file is loaded. Each worker loads this file, so each
+# has a network of its own, and looks at one picture at a time. Two pictures at the same
+# time in one network would give errors or wrong answers. app.root_path is the folder of
+# this file.
 NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
 # The network looks at pictures whose longer side has 416 pixels. Both sides must be
 # multiples of 32. It answers for each cell of 4 x 4 pixels.
@@ -285,9 +289,11 @@ def find_strawberries(img):
     box_scores = []
     # argwhere gives the row and the column of each cell that is True.
     for row, column in np.argwhere(is_middle):
-        # The other four: the distances from the cell's middle to the berry's sides.
-        # "1:" means from number 1 on: it leaves out number 0, the score.
-        to_left, to_top, to_right, to_bottom = cells[1:, row, column].tolist()
+        # The other four numbers of this cell: the distances from its middle to the
+        # berry's sides. "1:" leaves out number 0, the score.
+        distances = cells[1:, row, column]
+        # tolist() makes a list of Python's numbers.
+        to_left, to_top, to_right, to_bottom = distances.tolist()
         middle_x = column * CELL + CELL / 2
         middle_y = row * CELL + CELL / 2
         left = middle_x - to_left
@@ -454,7 +460,7 @@ def draw_detections(img, detections):
     longer_side = max(img.shape[:2])
     drawn, scale = resized(img, min(DRAWN_SIDE, longer_side))
     height, width = drawn.shape[:2]
-    # Lines and letters look alike in small and large pictures.
+    # A larger picture gets thicker lines and larger letters.
     thickness = max(2, max(height, width) // 300)
     font_scale = max(0.4, max(height, width) / 1400)
     # Where a label is already: the next one must not cover it.
@@ -601,9 +607,9 @@ WORKERS = min(os.cpu_count() or 1, 8)
 WORKER_ENVIRONMENT = {
     # OpenCV reads this one while a worker imports it.
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
-    # malloc reads these: the function of Linux that hands out memory. Without them it
-    # gives the memory of each picture back to the system, and asks for it again for the
-    # next. That makes the lesson a tenth slower.
+    # On most Linux systems malloc reads these: the function that hands out memory. It
+    # would give the memory of each picture back to the system, and ask for it again for
+    # the next. That would make the lesson a tenth slower.
     "MALLOC_TRIM_THRESHOLD_": "64000000",
     "MALLOC_MMAP_THRESHOLD_": "32000000",
 }
@@ -659,23 +665,25 @@ class Worker:
         self.pipe.close()
 
     def send_task(self, task):
-        """Send a task, which is (model_type, draw). Return True if the worker answers
-        "go on"; False if it does not answer.
+        """Send a task, which is (model_type, wants_picture). Return True if the worker
+        answers "go on"; False if it does not answer.
 
-        After "go on" ask() sends the file. Why not at once? The server can read an
-        upload only once, piece by piece. So it reads nothing before it hears "go on":
-        if the worker is dead, a new one still gets the file from its beginning."""
+        After "go on" ask() sends the file. Why not at once? Each read() goes on where
+        the one before has stopped. So ask() reads nothing before it hears "go on": if
+        the worker is dead, a new one still gets the file from its beginning."""
         if self.process is None:
             return False
         try:
             self.pipe.send(task)
-            return self.pipe.poll(MAX_SECONDS) and self.pipe.recv() == "go on"
+            if not self.pipe.poll(MAX_SECONDS):
+                return False
+            return self.pipe.recv() == "go on"
         except (EOFError, ConnectionError):
             return False
 
-    def ask(self, file, model_type, draw):
+    def ask(self, file, model_type, wants_picture):
         """Return ("ok", answer), ("bad picture", reason) or ("bug", traceback)."""
-        task = (model_type, draw)
+        task = (model_type, wants_picture)
         # Somebody may have ended the worker since its last picture.
         if not self.send_task(task):
             self.stop()
@@ -689,8 +697,11 @@ class Worker:
                 self.pipe.send_bytes(piece)
             # No bytes: this was the last piece.
             self.pipe.send_bytes(b"")
-            if self.pipe.poll(MAX_SECONDS):
-                return self.pipe.recv()
+            # No answer in MAX_SECONDS: end the worker.
+            if not self.pipe.poll(MAX_SECONDS):
+                self.stop()
+                return "bad picture", TOO_SLOW
+            return self.pipe.recv()
         except (EOFError, ConnectionError):
             # The other end of the pipe is closed: the worker has crashed.
             self.stop()
@@ -700,9 +711,6 @@ class Worker:
             # gone. The worker still waits for the rest, and is of no use any more.
             self.stop()
             raise
-        # poll() has waited MAX_SECONDS, and no answer has come.
-        self.stop()
-        return "bad picture", TOO_SLOW
 
 
 class IdleWorkers:
@@ -804,7 +812,7 @@ def ignore_ctrl_c_while_starting():
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 
 
-def ask_worker(file, model_type, draw):
+def ask_worker(file, model_type, wants_picture):
     """The answer of look_at_picture() for an uploaded file. Call abort() if there is no
     answer."""
     # Under gunicorn nobody has started the workers yet: the last lines of this file run
@@ -812,7 +820,7 @@ def ask_worker(file, model_type, draw):
     start_workers()
     worker = idle_workers.get()
     try:
-        status, answer = worker.ask(file, model_type, draw)
+        status, answer = worker.ask(file, model_type, wants_picture)
     finally:
         # If its process was ended, start another one: start_worker() then puts the
         # worker back.
@@ -851,10 +859,10 @@ def run_worker(pipe):
     pipe.send("ready")
     while True:
         try:
-            model_type, draw = pipe.recv()
+            model_type, wants_picture = pipe.recv()
             pipe.send("go on")
             data = receive_file(pipe)
-            pipe.send(answer_of_worker(data, model_type, draw))
+            pipe.send(answer_of_worker(data, model_type, wants_picture))
         except (EOFError, ConnectionError):
             # The server is gone.
             return
@@ -868,10 +876,10 @@ def receive_file(pipe):
     return b"".join(pieces)
 
 
-def answer_of_worker(data, model_type, draw):
+def answer_of_worker(data, model_type, wants_picture):
     """What Worker.ask() returns."""
     try:
-        return "ok", look_at_picture(data, model_type, draw)
+        return "ok", look_at_picture(data, model_type, wants_picture)
     except BadPicture as error:
         return "bad picture", str(error)
     except Exception as error:
@@ -915,8 +923,9 @@ def end_with_server():
 # - look_at_picture() and what it calls: the file is no picture, is damaged, has too
 #   many pixels, or needs too much memory to be read. They raise BadPicture, and
 #   ask_worker() turns that into a 400.
-# - Worker.ask(): the picture takes more than 3 seconds, or the worker crashes (400).
-# - answer_of_worker(): the model needs too much memory (400, on Linux).
+# - Worker.ask() and answer_of_worker(): the picture takes more than 3 seconds, the
+#   worker crashes, or (on Linux) the model needs too much memory. ask_worker() turns
+#   these into a 400, too.
 # json_error() in part 3 turns every error into JSON.
 # What if the fault lies with a model of yours? If it is too slow, ends the worker, or
 # takes too much memory, the client gets a 400 that blames the picture. If it raises

@@ -1,11 +1,13 @@
 #!/bin/sh
 # Lesson 1's calls. In another terminal first:  python 01_hello.py
-# A line with #=> is the answer to expect; ... stands for text that can differ.
+# A line with #=> is the answer to expect. In it ... stands for text that can differ; a
+# line with only ... stands for any number of lines.
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 1. From
 # "set -v" on the shell prints each line before it runs it.
-# In cron or CI HTTPie would read standard input, and wait or send a POST.
+# In a script HTTPie may also read what another program passes to it (standard input),
+# and wait for it or send it. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 1 has the path /hello.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/hello") in
@@ -40,7 +42,8 @@ http -v "$URL/hello"
 #=> ...
 #=> <h1>Hello World!</h1>
 
-# No route matches "/". Flask answers with its own page and the status 404.
+# No route matches "/". Flask answers with its own page and the status 404. (The page
+# ends with a newline of its own, so -w needs none before the status.)
 curl -s -w '%{http_code}\n' "$URL/"
 #=> ...
 #=> <title>404 Not Found</title>

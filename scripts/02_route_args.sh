@@ -1,11 +1,13 @@
 #!/bin/sh
 # Lesson 2's calls. In another terminal first:  python 02_route_args.py
-# A line with #=> is the answer to expect; ... stands for text that can differ.
+# A line with #=> is the answer to expect. In it ... stands for text that can differ; a
+# line with only ... stands for any number of lines.
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 2. From
 # "set -v" on the shell prints each line before it runs it.
-# In cron or CI HTTPie would read standard input, and wait or send a POST.
+# In a script HTTPie may also read what another program passes to it (standard input),
+# and wait for it or send it. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 2 has the path /folder/a.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/folder/a") in
@@ -54,12 +56,14 @@ http --headers GET "$URL/exam"
 #=> Allow: ...
 #=> ...
 
-# This client sends an HTML tag in the path. (HTTPie encodes the spaces and "<" for the
-# URL; curl does not.) Without escape() a browser would run the code in onerror. After
-# escape() it is text: the browser shows it and runs nothing.
+# This client sends an HTML tag in the path. (In a URL a space is written as %20 and "<"
+# as %3C: that is called encoding. HTTPie does it for you; curl does not.) Without
+# escape() a browser would run the code in onerror. After escape() it is text: the
+# browser shows it and runs nothing.
 http --body "$URL/test/<img src=x onerror=alert(1)>"
 #=> test: &lt;img src=x onerror=alert(1)&gt; (a string)
 
-# <username> ends at the next "/". No route takes two parts after /test/.
+# <username> ends at the next "/". No route takes two parts after /test/. -o /dev/null
+# throws the body away, so you see only the status.
 curl -s -o /dev/null -w '%{http_code}\n' "$URL/test/foo/bar"
 #=> 404

@@ -1,11 +1,13 @@
 #!/bin/sh
 # Lesson 3's calls. In another terminal first:  python 03_errorhandler.py
-# A line with #=> is the answer to expect; ... stands for text that can differ.
+# A line with #=> is the answer to expect. In it ... stands for text that can differ; a
+# line with only ... stands for any number of lines.
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 3. From
 # "set -v" on the shell prints each line before it runs it.
-# In cron or CI HTTPie would read standard input, and wait or send a POST.
+# In a script HTTPie may also read what another program passes to it (standard input),
+# and wait for it or send it. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 3 has the path /divide/8/2.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/divide/8/2") in

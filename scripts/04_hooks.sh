@@ -1,11 +1,13 @@
 #!/bin/sh
 # Lesson 4's calls. In another terminal first:  python 04_hooks.py
-# A line with #=> is the answer to expect; ... stands for text that can differ.
+# A line with #=> is the answer to expect. In it ... stands for text that can differ; a
+# line with only ... stands for any number of lines.
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 4. From
 # "set -v" on the shell prints each line before it runs it.
-# In cron or CI HTTPie would read standard input, and wait or send a POST.
+# In a script HTTPie may also read what another program passes to it (standard input),
+# and wait for it or send it. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 4 has the path /hosts.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/hosts") in
@@ -16,9 +18,9 @@ esac
 set -v
 
 # -i prints the headers of the answer, too. X-Steps lists the steps in order; "view" is
-# show_open(). The same steps are in the server's terminal. (Two more may stand above
-# them there: they come from the check at the top of this script, for which no view
-# runs.)
+# show_open(). The same steps are in the server's terminal. (There before_request and
+# after_request may stand once more above them: the check at the top of this script has
+# sent a request, for which no view runs.)
 curl -s -i "$URL/open"
 #=> HTTP/1.1 200 OK
 #=> ...

@@ -1,12 +1,14 @@
 #!/bin/sh
 # Lesson 5's calls. In another terminal first:  python 05_logger.py
 # Run this script in the folder where you started the lesson: exam_log.log is there.
-# A line with #=> is the answer to expect; ... stands for text that can differ.
+# A line with #=> is the answer to expect. In it ... stands for text that can differ; a
+# line with only ... stands for any number of lines.
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 5. From
 # "set -v" on the shell prints each line before it runs it.
-# In cron or CI HTTPie would read standard input, and wait or send a POST.
+# In a script HTTPie may also read what another program passes to it (standard input),
+# and wait for it or send it. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 5 has the path /levels.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/levels") in
@@ -30,7 +32,7 @@ ls exam_log.log exam_log.log.1
 #=> exam_log.log.1
 
 # No log file is larger than 2000 bytes: find lists larger ones, and grep -c . counts
-# the lines of this list.
+# the lines of this list. 0 means that there is none.
 find . -maxdepth 1 -name 'exam_log.log*' -size +2000c | grep -c .
 #=> 0
 

@@ -1,11 +1,13 @@
 #!/bin/sh
 # Lesson 7's calls. In another terminal first:  python 07_request_args.py
-# A line with #=> is the answer to expect; ... stands for text that can differ.
+# A line with #=> is the answer to expect. In it ... stands for text that can differ; a
+# line with only ... stands for any number of lines.
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 7. From
 # "set -v" on the shell prints each line before it runs it.
-# In cron or CI HTTPie would read standard input, and wait or send a POST.
+# In a script HTTPie may also read what another program passes to it (standard input),
+# and wait for it or send it. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 7 has the path /login.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/login") in
@@ -24,8 +26,8 @@ curl -s "$URL/login?user_name=foo"
 curl -s "$URL/login?user_name=foo&tmp_parameter=bar"
 #=> {"auth":"success","tmp_parameter":"bar"}
 
-# With name==value HTTPie adds "?" and "&" for you. It also encodes characters that must
-# not stand in a value in a URL, here the spaces and "&".
+# With name==value HTTPie adds "?" and "&" for you. It also encodes the spaces and "&"
+# in the value: with a bare "&" the next argument would begin.
 http --body "$URL/login" user_name==foo tmp_parameter=='a & b'
 #=> {"auth":"success","tmp_parameter":"a & b"}
 

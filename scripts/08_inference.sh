@@ -2,7 +2,8 @@
 # Lesson 8's calls. In another terminal first:  python 08_inference.py
 # With your own photo:  sh scripts/08_inference.sh http://127.0.0.1:4958 my.jpg
 # (then file names, sizes and detections differ from those after #=>)
-# A line with #=> is the answer to expect; ... stands for text that can differ.
+# A line with #=> is the answer to expect. In it ... stands for text that can differ; a
+# line with only ... stands for any number of lines.
 URL=${1:-http://127.0.0.1:4958}
 PICTURES=$(dirname "$0")/pictures
 
@@ -11,7 +12,8 @@ PICTURES=$(dirname "$0")/pictures
 # In -F curl wants a file name in quotes if it has a comma, a semicolon, a quote or a
 # backslash.
 PHOTO=$(printf '%s' "${2:-$PICTURES/strawberries.jpg}" | sed '/[,;"\\]/{s/["\\]/\\&/g;s/.*/"&"/;}')
-# Where no keyboard is connected, HTTPie would read standard input, and wait or send it.
+# In a script HTTPie may also read what another program passes to it (standard input),
+# and wait for it or send it. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 8 has the path /inference.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/inference") in
@@ -32,8 +34,8 @@ curl -s "$URL/exam" -d model_type=qrcode -d img_file=qrcode.png
 #=> {"args":{},"form":{"model_type":"qrcode","img_file":"qrcode.png"},"files":{}}
 
 # What does such a request look like? With --offline HTTPie prints it and sends nothing.
-# Without a file HTTPie's --form sends what curl -d sends: all fields are one line, with
-# "&" between them.
+# Without a file HTTPie's --form makes the same body as curl -d: all fields are one
+# line, with "&" between them.
 http --offline --form "$URL/exam" model_type=qrcode img_file=qrcode.png
 #=> POST /exam HTTP/1.1
 #=> ...
@@ -46,11 +48,13 @@ http --offline --form "$URL/exam" model_type=qrcode img_file=qrcode.png
 curl -s "$URL/exam" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
 #=> {"args":{},"form":{"model_type":"qrcode"},"files":{"img_file":{"filename":"qrcode.png","bytes":5445}}}
 
-# With a file ("@") HTTPie's --form sends what curl -F sends: each field is a part of
-# its own. A text that is called boundary separates the parts. --boundary=cut makes it
-# "cut": the line --cut stands before each part, and --cut-- after the last. A file's
-# part has a filename, then an empty line, then the bytes of the file. Here the file is
-# /dev/null: its name is null, and it is empty, so there is a second empty line.
+# With a file ("@") HTTPie's --form makes the same body as curl -F: each field is a part
+# of its own. Between the parts stands a text that the client chooses, the boundary:
+# here "cut", with two hyphens before it. The line --cut stands before each part, and
+# --cut-- after the last. A file's part has a filename, then an empty line, then the
+# bytes of the file. To keep this short the file is /dev/null, a name that the system
+# has for an empty file. So the filename is null, and a second empty line stands where
+# the bytes would be.
 http --offline --form --boundary=cut "$URL/exam" model_type=qrcode img_file@/dev/null
 #=> POST /exam HTTP/1.1
 #=> ...
@@ -72,8 +76,9 @@ http --offline --form --boundary=cut "$URL/exam" model_type=qrcode img_file@/dev
 curl -s "$URL/inference" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
 #=> {"model_type":"qrcode","results":[{"filename":"qrcode.png","width":480,"height":240,"detections":[{"label":"안녕하세요","score":1.0,"box":[276,36,168,168]},{"label":"Hello Flask","score":1.0,"box":[36,36,168,168]}]}]}
 
-# Find strawberries: the call of the notes, but with -F and "@" in place of -d. The
-# score is between 0 and 1: the higher, the more certain.
+# Find strawberries. The notes make this call with -d (you see it below, with the answer
+# "0 files"). Here -F and "@" send the file. The score is between 0 and 1: the higher,
+# the more certain.
 curl -s -X POST "$URL/inference" -F model_type=strawberry -F "img_file=@$PHOTO"
 #=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[{"label":"strawberry","score":...,"box":[142,119,137,159]},{"label":"strawberry","score":...,"box":[269,230,129,148]},{"label":"strawberry","score":...,"box":[360,108,120,137]}]}]}
 
@@ -87,11 +92,13 @@ http --body --form PUT "$URL/inference" model_type=strawberry img_file@"$PICTURE
 #=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
 
 # With draw=1 the answer is your picture with the boxes drawn in it. -o saves it as
-# answer.jpg in the folder in which you are: open that file.
+# answer.jpg in the folder in which you are: open that file. -w prints a text after the
+# answer, here its status and its type.
 curl -s -o answer.jpg -w '%{http_code} %{content_type}\n' "$URL/inference?draw=1" -F model_type=strawberry -F "img_file=@$PHOTO"
 #=> 200 image/jpeg
 
-# The page for a browser, and the sample picture that it offers.
+# The page for a browser, and the sample picture that it offers. -o /dev/null throws the
+# answer away: only the text of -w is left.
 curl -s -o /dev/null -w '%{http_code} %{content_type}\n' "$URL/"
 #=> 200 text/html; charset=utf-8
 curl -s -o /dev/null -w '%{http_code} %{content_type}\n' "$URL/sample.jpg"
@@ -106,7 +113,7 @@ curl -s -w '%{http_code}\n' "$URL/inference" -F model_type=banana -F "img_file=@
 curl -s "$URL/inference?draw=yes" -F model_type=strawberry -F "img_file=@$PHOTO"
 #=> {"error":"draw: 'yes' is not one of 0, 1"}
 
-# The call of the notes as it stands there: no file arrives (notes: mistake 26).
+# The call as it stands in the notes: no file arrives (notes: mistake 26).
 curl -s -w '%{http_code}\n' -X POST "$URL/inference" -d "model_type=strawberry" -d "img_file=file_path"
 #=> {"error":"img_file: 0 files, allowed are 1 to 10, or only 1 with draw=1"}
 #=> 400

@@ -732,7 +732,6 @@ def read_arguments(words):
         "--limit",
         metavar="SECONDS",
         type=float,
-        default=60,
         help="the longest time for a call (60)",
     )
     # run.sh asks this before it installs anything.
@@ -757,9 +756,11 @@ def read_arguments(words):
         parser.error("watch starts the lesson itself: leave out --url")
     if options.watch and options.step:
         parser.error("watch does not wait for Enter: leave out --step")
-    if options.url:
-        # The reader may be in a debugger.
-        options.limit = None
+    if options.url and options.limit:
+        parser.error("--url has no time limit: leave out --limit")
+    if not options.url and options.limit is None:
+        # With --url there is none: the reader may be in a debugger.
+        options.limit = 60
     if words[1:]:
         options.photo = os.path.abspath(words[1])
         if not os.path.isfile(options.photo):

@@ -34,7 +34,9 @@ command -v curl >/dev/null ||
 
 # A .venv of this script that is not ready (Ctrl+C, no network) is removed. Yours is kept.
 remove_half_made_venv() {
-    [ ! -f "$venv/made-by-run.sh" ] || [ -f "$venv/ready" ] || rm -rf "$venv"
+    if [ -f "$venv/made-by-run.sh" ] && [ ! -f "$venv/ready" ]; then
+        rm -rf "$venv"
+    fi
 }
 trap remove_half_made_venv EXIT
 # After a signal, too, the script must end with exit: then the line above is obeyed.

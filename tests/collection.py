@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-import play
+import play  # scripts/play.py: pyproject.toml puts its folder on the path
 
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted(ROOT.glob("[0-9][0-9]_*.py"))
@@ -21,7 +21,7 @@ PICTURES = ROOT / "scripts" / "pictures"
 READERS_NOTES = ROOT.parent / "shared" / "notes.md"
 HTTPIE_SETTINGS = tempfile.TemporaryDirectory()
 atexit.register(HTTPIE_SETTINGS.cleanup)
-# What the player gives to a lesson and to its calls.
+# What scripts/play.py, the player, gives to a lesson and to its calls.
 ENVIRONMENT = play.environment(Path(HTTPIE_SETTINGS.name))
 
 
@@ -40,11 +40,12 @@ def answers(port):
 
 
 def wait_until(condition, seconds=20):
-    """Return as soon as condition() is true; fail if it is not within the time."""
+    """Return what condition() gives as soon as it is true; fail after the time."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (result := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} seconds"
         time.sleep(0.01)
+    return result
 
 
 @dataclass
@@ -105,7 +106,7 @@ def lesson(name, cwd, env=None, new_group=False):
 
 
 def make_calls(name, server, folder, calls=None):
-    """Make the calls of a lesson's script, or these; yield each call with its answer."""
+    """Make these calls, or all of the lesson's script; yield (call, answer)."""
     caller = play.Caller(script_of(name), server.url, ENVIRONMENT, cwd=folder)
     for call in caller.calls if calls is None else calls:
         yield call, caller.run(caller.filled(call.command), 60)

@@ -1,4 +1,4 @@
-"""Fixtures: the collection copied into a folder of its own, and set up there."""
+"""Fixtures: lesson 8 as a module, a copy of the collection, and one that is set up."""
 
 import os
 import shutil
@@ -12,7 +12,8 @@ from collection import ROOT, imported
 
 @pytest.fixture
 def posix():
-    """For tests with signals, or with quotes in the name of a file."""
+    """For tests with signals (coverage writes its file at SIGTERM), or with quotes in
+    the name of a file."""
     if os.name == "nt":
         pytest.skip("Windows has no signals and no such names: wsl sh scripts/test.sh")
 

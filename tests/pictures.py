@@ -77,8 +77,9 @@ START_OF_SCAN = 0xDA
 
 
 def scans(count, parameters, data):
-    """So many passes over the picture, one colour each. parameters: the last three
-    bytes of the head of a scan, which choose what it holds."""
+    """So many passes over the picture, one colour each, then the end of the file.
+
+    parameters: the last three bytes of the head of a scan, which choose what it holds."""
     # One colour, which one, and no table of its own.
     heads = [
         jpeg_segment(START_OF_SCAN, bytes([1, n % 3, 0, *parameters]))
@@ -87,7 +88,7 @@ def scans(count, parameters, data):
     return b"".join(head + data for head in heads) + b"\xff\xd9"
 
 
-# Eight by eight pixels of noise. The decoder goes on with zeros when the data ends.
+# The data of one block of 8 x 8 pixels. When it ends, the decoder goes on with zeros.
 NOISE = base64.b64decode("9gkjI/lAdNg06YytJXg+FUaFhUvDXVCgSio9dagVEEUy/jOM3rwI")
 
 

@@ -39,8 +39,17 @@ both_languages = pytest.mark.parametrize(
 )
 every_page = pytest.mark.parametrize(
     "page",
-    [README, README_KO, NOTES, NOTES_KO, CONTRIBUTING],
-    ids=lambda page: page.name,
+    [
+        README,
+        README_KO,
+        NOTES,
+        NOTES_KO,
+        CONTRIBUTING,
+        ROOT / "docs" / "serving.md",
+        ROOT / "models" / "README.md",
+        ROOT / "models" / "photographs.md",
+    ],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
 korean_page = pytest.mark.parametrize(
     "page", [README_KO, NOTES_KO], ids=lambda page: page.name
@@ -139,7 +148,7 @@ def notes_text():
 
 
 @every_page
-def test_links_lead_somewhere(page):
+def test_links_inside_the_repository_lead_somewhere(page):
     for link in links_in(without_blocks(read(page))):
         if link.startswith("https://"):
             continue
@@ -165,7 +174,7 @@ def test_both_languages_have_the_same_links(english, korean):
 
 
 def files_linked(text):
-    """The targets of the links, without the language, and without own headings."""
+    """The targets of the links, without the language; not those into the page itself."""
     targets = [link.replace(".ko.md", ".md") for link in links_in(text)]
     return Counter(target for target in targets if not target.startswith("#"))
 
@@ -278,7 +287,7 @@ def test_mistakes_named_in_a_file_lead_back_to_it(file):
 
 @both_notes
 def test_paths_to_call_are_called_by_a_script(page):
-    """The lines below each heading that name a lesson and what to call."""
+    """Each path that a heading tells the reader to call stands in a script."""
     scripts = "".join(read(script) for script in SCRIPTS)
     for heading in HEADINGS:
         for paragraph in section(page, heading).split("\n\n"):
@@ -286,7 +295,9 @@ def test_paths_to_call_are_called_by_a_script(page):
                 continue
             for code in code_in(paragraph):
                 if re.match("/[a-z]", code):
-                    assert f"$URL{code}" in scripts, f"{heading}: {code}"
+                    # After it the URL ends, or "?" follows.
+                    pattern = rf"\$URL{re.escape(code)}[\"?]"
+                    assert re.search(pattern, scripts), f"{heading}: {code}"
 
 
 @every_script

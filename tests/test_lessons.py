@@ -81,7 +81,7 @@ assert threading.active_count() == 1
 
 
 def test_importing_starts_nothing(tmp_path):
-    """An import returns at once, prints, writes and starts nothing."""
+    """An import prints nothing, writes no file, starts no thread and no process."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", IMPORT_ALL],
         cwd=tmp_path,
@@ -125,6 +125,7 @@ def test_lesson_4_has_one_first_host():
             time.sleep(0.1)
             return found
 
+    # The hook keeps its app.config: change the class of this dict.
     app.config.__class__ = SlowConfig
     start = threading.Barrier(8)
 

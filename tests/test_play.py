@@ -293,6 +293,7 @@ def test_a_lesson_has_many_names():
         ("--url http://127.0.0.1:1", "watch and --url need a lesson, such as 3"),
         ("watch 3 --url http://127.0.0.1:1", "watch starts the lesson itself"),
         ("watch 3 --step", "watch does not wait for Enter"),
+        ("3 --url http://127.0.0.1:1 --limit 9", "--url has no time limit"),
         (
             "8 scripts/pictures/strawberries.jpg no.jpg",
             "one photograph at a time: what is no.jpg?",
@@ -327,7 +328,7 @@ def test_own_photograph(copy, posix):
     done = play_copy(copy, 8, photo.name)
     assert done.returncode == 0, done.stdout
     assert f'"filename":"{photo.name}"'.replace('"딸기"', r"\"딸기\"") in done.stdout
-    assert "no JPEG or PNG" not in done.stdout
+    assert "is not a JPEG, PNG or WebP" not in done.stdout
     assert (copy / "answer.jpg").read_bytes().startswith(b"\xff\xd8\xff")
 
 

@@ -24,7 +24,7 @@ from collection import (
 from coverage import CoverageData
 
 
-def check_alone(name, url):
+def refusal_of(name, url):
     """What a script's check says about the server at the URL: "" if it is the lesson."""
     try:
         play.Caller(script_of(name), url, ENVIRONMENT).check()
@@ -41,12 +41,12 @@ def played(request, tmp_path_factory):
     source = str(ROOT / f"{name}.py")
     command = [sys.executable, "-m", "coverage", "run", f"--include={source}"]
     command += [f"--rcfile={ROOT / 'pyproject.toml'}", source]
+    with lesson(name, tmp_path_factory.mktemp(name)) as server:
+        checks = {other: refusal_of(other, server.url) for other in NAMES}
     with serve(command, port_of(name), folder) as server:
-        checks = {other: check_alone(other, server.url) for other in NAMES}
-        start = len(server.log)
         answers = list(make_calls(name, server, folder))
         requests = server.requests()
-        log = server.log[start:]
+        log = server.log
     data = CoverageData(str(folder / ".coverage"))
     data.read()
     return SimpleNamespace(
@@ -111,7 +111,7 @@ def test_the_check_knows_its_lesson(played):
 def test_without_a_server_the_script_says_what_to_start(name):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    message = check_alone(name, f"http://127.0.0.1:{port}")
+    message = refusal_of(name, f"http://127.0.0.1:{port}")
     assert len(message.splitlines()) == 1
     assert f"start: python {name}.py" in message
 
@@ -153,8 +153,8 @@ def test_scripts_have_their_form(name):
     assert tools >= {"curl", "http"}
 
 
-# Lines of the server's terminal, and what of them no answer holds. (What the calls of
-# lesson 5 print of its log file counts as an answer, too.)
+# A line of the server's terminal, and a part of it that no answer may contain. (What
+# the calls of lesson 5 print of its log file counts as an answer, too.)
 TERMINAL = {
     "03_errorhandler": ("IndexError: list index out of range\n", "IndexError"),
     "05_logger": ("INFO in 05_logger: an info\n", "an info"),

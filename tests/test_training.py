@@ -15,6 +15,7 @@ from collection import PICTURES, ROOT, imported
 
 NETWORK = str(ROOT / "models" / "strawberry.onnx")
 # The files in models/ import each other, as a reader starts them: from their folder.
+# (Not with imported(): its fresh copy would not be the module that the others import.)
 sys.path.append(str(ROOT / "models"))
 photographs = importlib.import_module("photographs")
 answers = importlib.import_module("answers")

@@ -36,8 +36,7 @@ def first_to_compute(processes):
     def busy():
         return [p for p in processes if p.cpu_times().user > before[p] + 0.2]
 
-    wait_until(busy)
-    return busy()[0]
+    return wait_until(busy)[0]
 
 
 def is_alive(process):
@@ -49,7 +48,7 @@ def is_alive(process):
 
 
 def test_first_requests_that_come_together(tmp_path):
-    """With `flask run` nothing starts the workers before. Each core gets one."""
+    """With `flask run` nothing starts the workers before. Now all of them start."""
     port = str(port_of("08_inference"))
     command = [sys.executable, "-m", "flask", "--app", str(ROOT / "08_inference.py")]
     command += ["run", "--port", port]
@@ -108,11 +107,13 @@ def test_ctrl_c_while_workers_start_ends_everything_quietly(tmp_path, seconds):
         # Werkzeug catches Ctrl+C from its first request on, not while it gets ready.
         requests.get(server.url, timeout=20)
         time.sleep(seconds)
-        workers = workers_of(server)
+        processes = psutil.Process(server.process.pid).children(recursive=True)
+        # At first there may be none.
+        assert processes or seconds < 0.4
         os.killpg(server.process.pid, signal.SIGINT)
         assert server.process.wait(20) == 0
     assert "Traceback" not in server.log
-    wait_until(lambda: not any(is_alive(worker) for worker in workers))
+    wait_until(lambda: not any(is_alive(process) for process in processes))
 
 
 def test_a_mistake_in_a_model_is_a_500_with_its_traceback_in_the_log(tmp_path):

@@ -6,7 +6,8 @@ from collection import PICTURES
 BERRIES = (PICTURES / "strawberries.jpg").read_bytes()
 CODES = (PICTURES / "qrcode.png").read_bytes()
 
-# What the lesson says of a file that it does not take.
+# What the lesson says of a file that it does not take: written again here, so that a
+# change there fails a test.
 NO_FORMAT = "is not a JPEG, PNG or WebP picture: save it as JPEG"
 DAMAGED = "cannot be read: it is damaged, or takes too much memory"
 TOO_MANY_PIXELS = "has more than 25 megapixels: send a smaller picture"
@@ -31,7 +32,7 @@ def upload(server, *files, query="", method="POST", **fields):
 
 
 def result_of(server, data, model_type="strawberry"):
-    """The result for one picture that is answered."""
+    """Upload one picture, see that it is answered, and return its result."""
     response = upload(server, ("p", data), model_type=model_type)
     assert response.status_code == 200, response.text
     (result,) = response.json()["results"]
