@@ -179,9 +179,10 @@ def baseline(data, threads, seconds):
         look(lesson)
     cpu_start = time.process_time()
     start = time.perf_counter()
-    stops = [start + seconds] * threads
+    stop = start + seconds
     with ThreadPoolExecutor(threads) as pool:
-        count = sum(pool.map(look_until, lessons, stops))
+        jobs = [pool.submit(look_until, lesson, stop) for lesson in lessons]
+        count = sum(job.result() for job in jobs)
     wall = time.perf_counter() - start
     return count / wall, (time.process_time() - cpu_start) / count
 
@@ -229,7 +230,7 @@ def argv(command, port):
     return [sys.executable if word == "python" else word for word in words]
 
 
-def answers(port):
+def is_listening(port):
     """Whether a server listens at this port."""
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
@@ -237,18 +238,18 @@ def answers(port):
 
 @contextmanager
 def started(words, port, log):
-    """The running server, as soon as it answers; stopped at the end."""
-    if answers(port):
+    """The running server, as soon as it listens; stopped at the end."""
+    if is_listening(port):
         sys.exit(f"port {port} is in use: stop the server there")
-    # With this PATH gunicorn is found even if .venv is not activated. gunicorn puts its
-    # control socket into XDG_RUNTIME_DIR.
+    # With this PATH gunicorn is found even if .venv is not activated. In XDG_RUNTIME_DIR
+    # it makes a socket for commands: let it be in the temporary folder.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = os.environ | {"PATH": path, "XDG_RUNTIME_DIR": str(log.parent)}
     with log.open("wb") as file:
         process = subprocess.Popen(words, cwd=ROOT, env=env, stdout=file, stderr=file)
     try:
-        while process.poll() is None and not answers(port):
-            time.sleep(0.1)
+        while process.poll() is None and not is_listening(port):
+            time.sleep(0.01)
         if process.poll() is not None:
             sys.exit(f"{words} stopped:\n{log.read_text(errors='replace')}")
         yield process
@@ -289,16 +290,22 @@ def cpu_seconds(process):
 def measure_round(seconds, servers, picture, data, expected, asking, bare):
     """One line of figures for the baseline and for each server and number of clients.
 
-    asking and bare are pools of one process each, for the clients and the baseline:
-    so the CPU time of each is its own."""
+    asking and bare are pools of one process each, for the clients and the baseline: the
+    CPU time that is measured is that of a whole process."""
     lines = []
     rates = {}
+    cpus = {}
     for threads in BASELINE_THREADS:
-        rate, cpu = bare.submit(baseline, data, threads, seconds).result()
-        rates[threads] = rate
-        key = (picture, threads, "baseline")
-        lines.append({"key": key, "rate": rate, "cpu": cpu, "times": []})
-    baseline_cpu = cpu  # of the last, two threads
+        job = bare.submit(baseline, data, threads, seconds)
+        rates[threads], cpus[threads] = job.result()
+        lines.append(
+            {
+                "key": (picture, threads, "baseline"),
+                "rate": rates[threads],
+                "cpu": cpus[threads],
+                "times": [],
+            }
+        )
     request = post((picture, data))
     for clients in CLIENTS:
         for name, (port, process) in servers.items():
@@ -306,6 +313,8 @@ def measure_round(seconds, servers, picture, data, expected, asking, bare):
             job = asking.submit(load, port, request, expected[name], clients, seconds)
             times, rate, busy = job.result()
             cpu = (cpu_seconds(process) - cpu_start) / len(times)
+            # One client is set beside one thread, more clients beside two.
+            threads = min(clients, 2)
             lines.append(
                 {
                     "key": (picture, clients, name),
@@ -313,9 +322,8 @@ def measure_round(seconds, servers, picture, data, expected, asking, bare):
                     "cpu": cpu,
                     "times": times,
                     "busy": busy,
-                    # One client is set beside one thread, more clients beside two.
-                    "of_rate": rate / rates[min(clients, 2)],
-                    "of_cpu": baseline_cpu / cpu,
+                    "of_rate": rate / rates[threads],
+                    "of_cpu": cpus[threads] / cpu,
                     "memory": sum(p.memory_info().rss for p in tree(process)),
                 }
             )
@@ -332,7 +340,8 @@ def measure(rounds, seconds, servers, pictures):
             answer = ask(port, request)
             assert answer[0] == 200, answer
             expected[picture][name] = answer
-            # Every worker has seen every picture before the first measurement.
+            # Every worker has seen every picture before the first measurement: in 0
+            # seconds each client asks twice (see load()).
             load(port, request, answer, os.cpu_count(), 0)
     lines = []
     spawn = multiprocessing.get_context("spawn")
