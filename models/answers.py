@@ -58,7 +58,8 @@ def target(boxes, height, width):
     for _, x, y, w, h in boxes[boxes[:, 0] == RIPE]:
         column = min(int(x + w / 2) // CELL, len(xs) - 1)
         row = min(int(y + h / 2) // CELL, len(ys) - 1)
-        # A hill, wider and higher for a larger berry (in pixels).
+        # A hill with its top, 1, in the berry's cell. Its width and length grow with the
+        # box (in pixels).
         across = np.exp(-(((xs - xs[column]) / (2.2 + 0.14 * w)) ** 2))
         down = np.exp(-(((ys - ys[row]) / (2.2 + 0.14 * h)) ** 2))
         hill = down[:, None] * across
@@ -83,11 +84,12 @@ def detect(net, image, threshold):
     """Boxes (n, 4) float64 (x, y, w, h in picture pixels), scores (n,), best first."""
     padded, scale = letterbox(image)
     net.setInput(to_blob(padded))
-    score, *sides = net.forward()[0]
+    answer = net.forward()[0]
+    score = answer[0]
     peaks = (score == cv2.dilate(score, np.ones((3, 3)))) & (score >= threshold)
     y, x = np.nonzero(peaks)
     scores = score[peaks]
-    left, top, right, bottom = (side[peaks] for side in sides)
+    left, top, right, bottom = answer[1:, peaks]
     x = x * CELL + CELL // 2
     y = y * CELL + CELL // 2
     boxes = np.stack([x - left, y - top, left + right, top + bottom], 1)

@@ -86,8 +86,12 @@ def serve(command, port, cwd, env=None, new_group=False):
         )
     server = Server(process, f"http://127.0.0.1:{port}", log_file)
     try:
-        wait_until(lambda: answers(port) or process.poll() is not None, 60)
-        assert process.poll() is None, f"{command} has ended:\n{server.log}"
+        # Not wait_until(): its message would lack what the server has printed.
+        deadline = time.monotonic() + 60
+        while not answers(port):
+            late = process.poll() is not None or time.monotonic() > deadline
+            assert not late, f"{command} did not start:\n{server.log}"
+            time.sleep(0.05)
         yield server
     finally:
         process.terminate()

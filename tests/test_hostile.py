@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 import requests
-from collection import imported, lesson, wait_until
+from collection import lesson, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import (
@@ -44,7 +44,7 @@ from uploads import (
 )
 
 MEGABYTE = 1_000_000
-MAX_SECONDS = imported("08_inference").MAX_SECONDS
+MAX_SECONDS = 3
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +279,7 @@ def test_eight_attackers_and_eight_others(server):
             assert [answer.result()["width"] for answer in large] == [5000] * 2
     assert watch.server_peak - server_idle < 60 * MEGABYTE
     assert watch.tree_peak - tree_idle < 300 * MEGABYTE * workers
-    wait_until(lambda: watch.left() == before)
+    wait_until(lambda: watch.left() == before, 10)
     assert [path for path in server.temporary.rglob("*") if path.is_file()] == []
 
 

@@ -418,5 +418,5 @@ def test_output_that_is_cut_off_ends_the_play(ready, tmp_path, posix):
     )
     assert len(done.stdout.splitlines()) == 3
     assert done.stderr == ""
-    wait_until(lambda: list(folder.iterdir()) == [])
+    wait_until(lambda: list(folder.iterdir()) == [], 10)
     assert_nothing_left(ready)

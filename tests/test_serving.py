@@ -185,6 +185,7 @@ def test_whole_script(server, tmp_path):
     script = ROOT / "scripts" / "08_inference.sh"
     url = f"http://{serving.HOST}:{server.port}"
     caller = play.Caller(script, url, ENVIRONMENT, cwd=tmp_path)
+    assert len(caller.calls) > 14
     for call in caller.calls:
         got = caller.run(call.command, 60)
         # The servers spell the reason beside the status each in their own way.

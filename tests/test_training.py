@@ -172,6 +172,32 @@ def test_a_berry_counts_once():
     assert score.figures([row], 0.5).startswith("P 0.333 R 1.000 F1 0.500 ")
 
 
+HIT = [0, 0, 10, 10]
+MISS = [50, 50, 10, 10]
+BERRY = (photographs.RIPE, 1, 0, 10, 10)
+
+
+@pytest.mark.parametrize(
+    ("berries", "boxes", "expected"),
+    [
+        ([BERRY], [HIT], [True]),
+        # A second box on the same berry is wrong, and so is a box on nothing.
+        ([BERRY], [HIT, HIT], [True, False]),
+        ([BERRY], [HIT, MISS], [True, False]),
+        ([], [MISS], [False]),
+        # A half-ripe berry: neither right nor wrong. An unripe berry: wrong.
+        ([BERRY, (photographs.UNKNOWN, *MISS)], [HIT, MISS], [True]),
+        ([BERRY, (photographs.UNRIPE, *MISS)], [HIT, MISS], [True, False]),
+    ],
+)
+def test_which_boxes_are_right(berries, boxes, expected):
+    labels = np.array(berries, np.float32).reshape(-1, 5)
+    picture = photographs.Picture("test", "test", "test", None, labels)
+    boxes = np.array(boxes, float)
+    _, _, _, hits = score.judge(picture, boxes, [0.9, 0.8][: len(boxes)])
+    assert [is_right for _, is_right in hits] == expected
+
+
 def test_a_picture_with_unripe_berries_only_is_neither_right_nor_wrong():
     labels = np.array([[photographs.UNRIPE, 0, 0, 10, 10]], np.float32)
     picture = photographs.Picture("test", "test", "test", None, labels)
