@@ -27,10 +27,10 @@ def hello():
     return "<h1>Hello World!</h1>"
 
 
-# When you start this file with "python 01_hello.py", Python sets __name__ to
-# "__main__", and the condition is true. When another program imports the file, __name__
-# is "01_hello": then app.run() is not called. With a spelling mistake in __name__,
-# Python stops with NameError (notes: mistake 3).
+# When you start this file with "python 01_hello.py", Python gives __name__ the value
+# that the condition asks for. When another program imports the file, __name__ is
+# "01_hello": then app.run() is not called. With a spelling mistake in __name__, Python
+# stops with NameError (notes: mistake 3).
 if __name__ == "__main__":
     # Start Flask's development server. Flask prints a warning about it: it is made for
     # learning and developing. Ctrl+C stops it.
