@@ -155,7 +155,7 @@ class BadPicture(Exception):
 
 # A model is a function: it is given a picture, and it returns a list of detections, an
 # empty one if it finds nothing. The picture is an array (height, width, 3) of uint8:
-# blue, green, red. A large JPEG arrives smaller, with 832 pixels or more on its longer
+# blue, green, red. A large JPEG arrives smaller, with 800 pixels or more on its longer
 # side.
 # To add a model, read detection(), just below, and MODELS, at the end of this part.
 # What is between them you can skip at a first reading: resized(), which part 3 calls,
@@ -242,9 +242,9 @@ def find_qrcodes(img):
 # time in one network would give errors or wrong answers. app.root_path is the folder of
 # this file.
 NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
-# The network looks at pictures whose longer side has 416 pixels. Both sides must be
+# The network looks at pictures whose longer side has 384 pixels. Both sides must be
 # multiples of 32. It answers for each cell of 4 x 4 pixels.
-NET_SIDE = 416
+NET_SIDE = 384
 NET_STEP = 32
 CELL = 4
 # The grey around the pictures with which it was trained.
@@ -261,7 +261,7 @@ def find_strawberries(img):
     small, scale = resized(img, NET_SIDE)
     height, width = small.shape[:2]
     # Add grey rows below and grey columns on the right, up to the next multiples of 32.
-    # For 312 rows: -312 % 32 is 8, and 312 + 8 is 320.
+    # For 216 rows: -216 % 32 is 8, and 216 + 8 is 224.
     grey_rows = -height % NET_STEP
     grey_columns = -width % NET_STEP
     # The four numbers: how many above, below, on the left, on the right.
@@ -374,7 +374,7 @@ def answer_in_pixels_of_upload(data, img, reduction, detections):
 
 
 # Large photographs. A phone's JPEG is 4000 pixels wide or more, and the models look at
-# pictures with at most 416 and 800 pixels on the longer side. A JPEG can be decoded at
+# pictures with at most 384 and 800 pixels on the longer side. A JPEG can be decoded at
 # 1/2, 1/4 or 1/8 of its width and height. At 1/4 it takes half the time and a sixteenth
 # of the memory.
 IMREAD_MODES = {
@@ -383,9 +383,9 @@ IMREAD_MODES = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-# Twice NET_SIDE, which is 416: with fewer pixels the boxes would be less exact. And
-# more than QR_SIDE, which is 800.
-ENOUGH_SIDE = 832
+# As many pixels as QR_SIDE, and more than twice as many as NET_SIDE: with fewer the
+# boxes would be less exact.
+ENOUGH_SIDE = 800
 
 
 def choose_reduction(data):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from photographs import RIPE, UNKNOWN
 
-SIZE = 416  # longer side of what the network looks at, in pixels
+SIZE = 384  # longer side of what the network looks at, in pixels
 MULTIPLE = 32  # both sides of what the network looks at are multiples of this
 CELL = 4  # pixels of a cell's side
 GREY = 114  # fills the rest

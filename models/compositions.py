@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 
 BATCH = 16
 # The longer side of a picture in pixels, in the first and in the second half of the
-# training. Later the network looks at 416 pixels. But zooming in makes berries larger in
+# training. Later the network looks at 384 pixels. But zooming in makes berries larger in
 # training than they are later, and smaller pictures make up for it (FixRes, Touvron
 # 2019).
 SMALL = 224

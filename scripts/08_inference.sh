@@ -80,7 +80,7 @@ curl -s "$URL/inference" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png
 # "0 files"). Here -F and "@" send the file. The score is between 0 and 1: the higher,
 # the more certain.
 curl -s -X POST "$URL/inference" -F model_type=strawberry -F "img_file=@$PHOTO"
-#=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[{"label":"strawberry","score":...,"box":[142,119,137,159]},{"label":"strawberry","score":...,"box":[269,230,129,148]},{"label":"strawberry","score":...,"box":[360,108,120,137]}]}]}
+#=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[{"label":"strawberry","score":...,"box":[267,213,135,188]},{"label":"strawberry","score":...,"box":[144,110,143,178]},{"label":"strawberry","score":...,"box":[341,117,133,117]}]}]}
 
 # Send several files under the same name: one result each, in the order of the upload.
 # PUT works like POST.

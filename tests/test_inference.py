@@ -177,7 +177,7 @@ def test_draw_answers_the_picture_with_boxes(server):
 def test_draw_of_a_large_picture_has_a_sensible_size(server):
     for data in (png(plain(4000, 3000)), jpeg(plain(4000, 3000))):
         response = upload(server, ("large", data), query="?draw=1")
-        assert 832 <= decoded(response.content).shape[1] <= 1664
+        assert 800 <= decoded(response.content).shape[1] <= 1600
 
 
 def test_draw_0_is_json(server):
@@ -237,7 +237,7 @@ def test_boxes_stay_inside_the_upload_and_have_a_pixel(module, box, expected):
 
 
 def test_what_the_network_answers_becomes_boxes(module, monkeypatch):
-    cells = np.zeros((1, 5, 104, 104), np.float32)
+    cells = np.zeros((1, 5, 96, 96), np.float32)
     cells[:, 1:] = 40  # the sides of each box: 40 pixels from its middle
     cells[0, 0, 30, 20] = 0.451
     # Below the threshold.
@@ -247,7 +247,7 @@ def test_what_the_network_answers_becomes_boxes(module, monkeypatch):
     cells[0, 0, 70, 23] = 0.9
     net = SimpleNamespace(setInput=lambda blob: None, forward=lambda: cells)
     monkeypatch.setattr(module, "NET", net)
-    better, other = module.find_strawberries(plain(416, 416))
+    better, other = module.find_strawberries(plain(384, 384))
     assert [better["score"], other["score"]] == [0.9, 0.451]
     # The middle of row 30, column 20 is (82, 122).
     assert (other["label"], other["box"]) == ("strawberry", [42, 82, 80, 80])
@@ -256,10 +256,11 @@ def test_what_the_network_answers_becomes_boxes(module, monkeypatch):
 @pytest.mark.parametrize(
     ("size", "rows", "columns"),
     [
-        ((640, 480), 320, 416),  # 416 x 312, and 8 grey rows
-        ((480, 640), 416, 320),
-        ((300, 300), 416, 416),
-        ((5000, 1), 32, 416),
+        ((640, 480), 288, 384),
+        ((640, 360), 224, 384),  # 384 x 216, and 8 grey rows
+        ((360, 640), 384, 224),
+        ((300, 300), 384, 384),
+        ((5000, 1), 32, 384),
     ],
 )
 def test_the_network_sees_whole_steps_of_32_pixels(
@@ -273,7 +274,7 @@ def test_the_network_sees_whole_steps_of_32_pixels(
     white = np.full((size[1], size[0], 3), 255, np.uint8)
     assert module.find_strawberries(white) == []
     assert blobs[0].shape == (1, 3, rows, columns)
-    scale = 416 / max(size)
+    scale = 384 / max(size)
     height = max(round(size[1] * scale), 1)
     width = max(round(size[0] * scale), 1)
     grey = np.full(blobs[0].shape, 114 / 255, np.float32)

@@ -44,9 +44,9 @@ def test_the_drawn_strawberries_are_found(server):
         assert score.overlaps(box, boxes).max() > 0.5
 
 
-@pytest.mark.parametrize(("whiteness", "count"), [(0.89, 3), (0.91, 1)])
+@pytest.mark.parametrize(("whiteness", "count"), [(0.78, 3), (0.8, 1)])
 def test_fading_berries_cross_the_threshold(server, whiteness, count):
-    """The scores are 0.59, 0.57, 0.49 at 0.89, and 0.47, 0.41, 0.26 at 0.91."""
+    """The scores are 0.56, 0.53, 0.50 at 0.78, and 0.48, 0.44, 0.42 at 0.8."""
     faded = decoded(BERRIES) * (1 - whiteness) + 255 * whiteness
     assert len(strawberries(server, png(faded.astype(np.uint8)))) == count
 
