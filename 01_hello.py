@@ -12,14 +12,16 @@ Notes  flask > app; app > decorater > route; app > run
 from flask import Flask
 
 # The app object is your web application.
-# __name__ tells Flask in which folder the app is.
+# Python gives every file a name, __name__. By this name Flask finds the folder of the
+# app.
 app = Flask(__name__)
 
 
 # In http://127.0.0.1:8080/hello the host is 127.0.0.1, the port is 8080, and the path
 # is /hello. A path starts with "/".
 # The line with @ is a decorator. It connects the path with the function below it: this
-# is a route. When a request for /hello comes in, Flask calls hello().
+# is a route. When you open the URL, your browser sends a request for /hello, and Flask
+# calls hello().
 @app.route("/hello")
 def hello():
     # The text that the function returns is the answer.
@@ -27,13 +29,13 @@ def hello():
     return "<h1>Hello World!</h1>"
 
 
-# When you start this file with "python 01_hello.py", Python gives __name__ the value
-# that the condition asks for. When another program imports the file, __name__ is
-# "01_hello": then app.run() is not called. With a spelling mistake in __name__, Python
-# stops with NameError (notes: mistake 3).
+# When you start this file with "python 01_hello.py", __name__ is the text in the next
+# line, and app.run() is called. When another program loads the file, as the command
+# "flask --app 01_hello run" does, __name__ is "01_hello", and app.run() is not called.
+# With a spelling mistake in __name__, Python stops with NameError (notes: mistake 3).
 if __name__ == "__main__":
-    # Start Flask's development server. Flask prints a warning about it: it is made for
-    # learning and developing. Ctrl+C stops it.
+    # Start Flask's development server. Flask prints a warning: this server is made for
+    # learning and developing only. Ctrl+C stops it.
     app.run(
         # A computer has several addresses. The server waits for requests at this one
         # (notes: mistake 12). "127.0.0.1" is an address that only programs on your own
@@ -58,7 +60,7 @@ if __name__ == "__main__":
 #     @app.route("/hello")
 #     @app.route("/")
 # Stop the lesson with Ctrl+C and start it again. Open a second terminal and call it
-# there:
+# there (scripts/01_hello.sh explains -s and -w):
 #     curl -s -w '\n' http://127.0.0.1:8080/
 #     #=> <h1>Hello World!</h1>
 #     curl -s -w '\n' http://127.0.0.1:8080/hello

@@ -22,9 +22,9 @@ app = Flask(__name__)
 def get_username(username):
     # The client (a browser or curl) chooses this text. It could be
     # <img src=x onerror=alert(1)>. Flask sends the answer as HTML. There is no picture
-    # x, so a browser would run the code after onerror: alert(1). escape() turns "<"
-    # into "&lt;": then the browser shows the character "<" and runs nothing (notes:
-    # mistake 2).
+    # x, so a browser would run the JavaScript after onerror. alert(1) only opens a
+    # small window; other code could do harm. escape() turns "<" into "&lt;": then the
+    # browser shows the character "<" and runs nothing (notes: mistake 2).
     text = escape(username)
     return f"test: {text} (a string)"
 
@@ -45,9 +45,10 @@ def get_number(number):
 # path is a converter, too: it takes the rest of the path, including every "/".
 # The other converters of Flask:
 #     <float:price>           a number with a point: 1.5, but not 1
-#     <string(length=2):code> a string of two characters; <username> is <string:username>
+#     <string(length=2):code> a string of two characters
 #     <any(red, blue):color>  one of these words
 #     <uuid:key>              such as 123e4567-e89b-12d3-a456-426614174000
+# <username> is short for <string:username>.
 @app.route("/folder/<path:name>")
 def get_path(name):
     return f"folder: {escape(name)}"

@@ -28,8 +28,9 @@ def even(number):
 # matches the path. What it returns is the answer.
 @app.errorhandler(404)
 def page_not_found(error):
-    # error is the exception. It holds a code (404), a name and a description. In other
-    # apps a description may repeat what the client sent, so escape it.
+    # error is the exception. It holds a code (404), a name and a description. Here the
+    # description can repeat only a number. In other apps it may repeat any text that
+    # the client sent, so escape it.
     reason = f"{error.code} {error.name}: {escape(error.description)}"
     page = f"<h1>404 Error</h1>\n<p>{reason}</p>"
     # A function can return two values: the body and the status. If you return only
@@ -68,6 +69,7 @@ def fruit(number):
 # 500 means that the server's program has an error. Flask prints the traceback (the
 # lines of code that led to the error) in the server's terminal. The client gets only
 # this page.
+# error is an exception of Flask's; error.original_exception is the IndexError.
 # With debug=True Flask does not call this function: the client gets the traceback.
 @app.errorhandler(500)
 def server_error(error):

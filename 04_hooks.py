@@ -35,9 +35,8 @@ def before_request():
     add_step("before_request")
 
 
-# before_request(), after_request() and show_open() call this function. So you see in
-# which order they run. (The other two hooks do not call it, so they are not in the
-# list.)
+# before_request(), after_request() and the view show_open() call this function. So you
+# see in which order they run. (Two more hooks, further down, do not call it.)
 def add_step(step):
     g.steps.append(step)
     # Python may collect text before it prints it. flush=True prints it at once.
@@ -61,7 +60,8 @@ def after_request(response):
 # If a before_request hook returns nothing (None), the next hook or the view runs. If it
 # returns anything else, that is the answer, and the view does not run
 # (notes: mistake 10).
-# The status 503 means "not available now".
+# The status 503 means "not available now". "\n" ends the line in the terminal: so curl
+# needs no -w '\n' here.
 @app.before_request
 def stop_closed():
     if request.path == "/closed":

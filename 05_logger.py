@@ -28,11 +28,12 @@ file_handler = RotatingFileHandler(
     "exam_log.log", maxBytes=2000, backupCount=10, delay=True
 )
 
-# Each line holds the time, the level, which says how important the message is, and the
-# message: logging puts the time in the place of %(asctime)s, and so on.
+# Each line holds the time, the level and the message. The level says how important the
+# message is. logging puts the time in the place of %(asctime)s, and so on.
 file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
-# From here on app.logger writes into the file as well as into the terminal.
+# app.logger has a handler for the terminal from the start. From here on it writes into
+# the file as well.
 app.logger.addHandler(file_handler)
 # In the notes the line above stands under "if not app.debug:", so that there is no log
 # file in debug mode. But at that line debug is still off: app.run(debug=True) turns it
@@ -44,7 +45,8 @@ app.logger.addHandler(file_handler)
 app.logger.setLevel(logging.INFO)
 
 # The second is the level of the handler: messages below WARNING do not go into the
-# file. This level alone is not enough: the logger must let a message pass, too
+# file. (The terminal's handler has no level: it prints all that the logger lets pass.)
+# The level of a handler alone is not enough: the logger must let a message pass, too
 # (notes: mistake 19).
 file_handler.setLevel(logging.WARNING)
 
@@ -52,8 +54,8 @@ file_handler.setLevel(logging.WARNING)
 # 50 lines are more than 2000 bytes: after this request there is an exam_log.log.1.
 @app.route("/fill")
 def fill():
-    # This is not an f-string: logging puts the second argument in the place of %s.
     for number in range(1, 51):
+        # The text is not an f-string: logging puts number in the place of %s.
         app.logger.warning("warning %s of 50", number)
     return "50 warnings logged\n"
 

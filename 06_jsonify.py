@@ -35,7 +35,8 @@ def get_username(username):
 
 
 # 2. jsonify makes the text and sets the type. The status is 200.
-# Two settings come before the view. They apply to all answers of jsonify.
+# Two settings come before the view. They apply to all answers of jsonify, and to the
+# dict of part 3.
 # Setting 1: send Korean letters as they are. Without this line jsonify writes a Korean
 # letter as \uXXXX, as json.dumps does above. The old setting JSON_AS_ASCII has no
 # effect any more (notes: mistake 21).

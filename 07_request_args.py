@@ -15,9 +15,10 @@ from werkzeug.exceptions import BadRequestKeyError  # Flask is built on Werkzeug
 app = Flask(__name__)
 
 
-# The part of a URL after "?" is the query string. It holds arguments (those of lesson 2
-# came from the path): /login?user_name=foo&tmp_parameter=bar has two. request.args
-# holds them. Every value is a string. get() returns None if the argument is missing.
+# The part of a URL after "?" is the query string. It holds arguments of the form
+# name=value, with "&" between them: /login?user_name=foo&tmp_parameter=bar has two.
+# (The arguments of lesson 2 came from the path.) request.args holds them. Every value
+# is a string. get() returns None if the argument is missing.
 # This is not a real login: never put a password into a URL. Browsers keep URLs in their
 # history, servers in their logs.
 @app.route("/login")
@@ -67,8 +68,8 @@ def even():
 # Flask's own page for this error does not name the missing argument. This answer does.
 @app.errorhandler(BadRequestKeyError)
 def argument_missing(error):
-    # Every Python exception has args (not those of a URL). Werkzeug puts the name in
-    # the brackets there: here args[0] is "number".
+    # error.args has nothing to do with request.args: every Python exception has args.
+    # args[0] is the name that stood between [ and ]: for even() it is "number".
     name = error.args[0]
     return jsonify({"error": f"{name} is missing in the URL"}), 400
 
@@ -86,4 +87,5 @@ if __name__ == "__main__":
 #     #=> 400
 # With get() a login without a name is "failed". With [] the client learns which
 # argument is missing.
-# Should the view read tmp_parameter with [], too?
+# Read tmp_parameter with [], too: what does /login?user_name=foo get then? Is that what
+# a client wants?

@@ -6,8 +6,8 @@ URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 4. From
 # "set -v" on the shell prints each line before it runs it.
-# In a script HTTPie may also read what another program passes to it (standard input),
-# and wait for it or send it. --ignore-stdin forbids that.
+# In a script HTTPie may look for input from another program (standard input): it then
+# waits for this input, or sends it as the body. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 4 has the path /hosts.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/hosts") in
@@ -18,9 +18,9 @@ esac
 set -v
 
 # -i prints the headers of the answer, too. X-Steps lists the steps in order; "view" is
-# show_open(). The same steps are in the server's terminal. (There before_request and
-# after_request may stand once more above them: the check at the top of this script has
-# sent a request, for which no view runs.)
+# show_open(). The same steps are in the server's terminal. (If you run this script,
+# before_request and after_request stand there once more, above them: the check at the
+# top of the script has sent a request, for which no view runs.)
 curl -s -i "$URL/open"
 #=> HTTP/1.1 200 OK
 #=> ...
@@ -44,8 +44,9 @@ http --headers "$URL/nowhere"
 #=> X-Steps: before_request, after_request
 #=> ...
 
-# The first request after the start of the lesson set FIRST_HOST. This request has the
-# same host.
+# The last three calls are about the part of the lesson that you may skip. There the
+# first request after the start stores its host in FIRST_HOST. This request has the same
+# host.
 curl -s "$URL/hosts"
 #=> first request: 127.0.0.1:...
 #=> this request: 127.0.0.1:...

@@ -6,8 +6,8 @@ URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 6. From
 # "set -v" on the shell prints each line before it runs it.
-# In a script HTTPie may also read what another program passes to it (standard input),
-# and wait for it or send it. --ignore-stdin forbids that (notes: mistake 22).
+# In a script HTTPie may look for input from another program (standard input): it then
+# waits for this input, or sends it as the body. --ignore-stdin forbids that (notes: mistake 22).
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 6 has the path /json_test.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/json_test") in
@@ -52,7 +52,7 @@ curl -s -w '%{http_code} %{content_type}\n' "$URL/dict"
 #=> {"인사":"안녕하세요"}
 #=> 200 application/json
 
-# A set is not JSON: jsonify raises TypeError, and the client gets a 500. The server's
-# terminal shows the traceback, as it should.
+# A set is not JSON: jsonify raises TypeError, and the client gets a 500, with Flask's
+# own page, which is HTML. The server's terminal shows the traceback, as it should.
 curl -s -o /dev/null -w '%{http_code} %{content_type}\n' "$URL/set"
 #=> 500 text/html; charset=utf-8

@@ -6,8 +6,8 @@ URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 7. From
 # "set -v" on the shell prints each line before it runs it.
-# In a script HTTPie may also read what another program passes to it (standard input),
-# and wait for it or send it. --ignore-stdin forbids that.
+# In a script HTTPie may look for input from another program (standard input): it then
+# waits for this input, or sends it as the body. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 7 has the path /login.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/login") in

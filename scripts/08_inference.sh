@@ -12,8 +12,8 @@ PICTURES=$(dirname "$0")/pictures
 # In -F curl wants a file name in quotes if it has a comma, a semicolon, a quote or a
 # backslash.
 PHOTO=$(printf '%s' "${2:-$PICTURES/strawberries.jpg}" | sed '/[,;"\\]/{s/["\\]/\\&/g;s/.*/"&"/;}')
-# In a script HTTPie may also read what another program passes to it (standard input),
-# and wait for it or send it. --ignore-stdin forbids that.
+# In a script HTTPie may look for input from another program (standard input): it then
+# waits for this input, or sends it as the body. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 8 has the path /inference.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/inference") in
