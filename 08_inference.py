@@ -62,11 +62,13 @@ def exam():
 
 
 # api_inference() does not look at the picture itself. It calls ask_worker() (part 4),
-# which sends the bytes of the file to a worker. The worker calls look_at_picture(),
-# below. A worker is a process of its own: a program that runs beside the server. You
-# will meet names that are defined later: MODELS (part 2) is a dict from the name of a
-# model to its function; MAX_FILES and FILES_ALLOWED (part 4) are limits. PUT is allowed
-# as in the notes.
+# which sends the bytes of the file to a worker: a process, that is a program that runs
+# beside the server. The worker calls look_at_picture(), below. Why a worker? A bad file
+# can crash the code that reads it, or keep it busy for minutes. Then only the worker is
+# lost, and the server goes on.
+# You will meet names that are defined later: MODELS (part 2) is a dict from the name of
+# a model to its function; MAX_FILES (part 4) is a limit, and FILES_ALLOWED the text
+# about it. PUT is allowed as in the notes.
 @app.route("/inference", methods=["POST", "PUT"])
 def api_inference():
     # What does the client ask for? The answer to a wrong value is a 400 that says what
@@ -94,8 +96,8 @@ def api_inference():
     # If one file is bad, the answer is a 400 that names it, without the other results.
     results = []
     for file in files:
-        # A worker runs look_at_picture() with the bytes of the file. Part 4 says why.
-        # If the file is bad, ask_worker() calls abort() itself.
+        # A worker runs look_at_picture() with the bytes of the file. If the file is
+        # bad, ask_worker() calls abort() itself.
         answer = ask_worker(file, model_type, wants_picture)
         if wants_picture:
             # There is no second file: most_files is 1.
@@ -169,8 +171,8 @@ def detection(img, label, score, box):
     img_height, img_width = img.shape[:2]
     x, y, width, height = box
     # Cut off what lies outside the picture: np.clip(x, 0, 640) is 0 if x is less than
-    # 0, and 640 if x is more than 640. (float() makes Python's numbers of NumPy's:
-    # jsonify does not take most of those.)
+    # 0, and 640 if x is more than 640. (float() turns NumPy's numbers into Python's:
+    # jsonify does not take most of NumPy's.)
     left = float(np.clip(x, 0, img_width))
     top = float(np.clip(y, 0, img_height))
     right = float(np.clip(x + width, 0, img_width))
@@ -325,9 +327,15 @@ MODELS = {
 
 # --- 3. EXTRAS: the answer in pixels, large photographs, drawing, errors as JSON ------
 
+# The limit MAX_PIXELS and the texts for the client, such as TOO_MANY_PIXELS, are in
+# part 4.
+
 
 def check_format(data):
-    """Raise BadPicture unless a file starts like a JPEG, PNG or WebP."""
+    """Raise BadPicture unless a file starts like a JPEG, PNG or WebP.
+
+    OpenCV reads more formats, but photographs seldom come in them, and each has a
+    decoder of its own that a bad file can attack."""
     # Every JPEG starts with these three bytes: \xff is the byte 255, \xd8 is 216.
     is_jpeg = data.startswith(b"\xff\xd8\xff")
     is_png = data.startswith(b"\x89PNG\r\n\x1a\n")
@@ -374,9 +382,9 @@ def answer_in_pixels_of_upload(data, img, reduction, detections):
 
 
 # Large photographs. A phone's JPEG is 4000 pixels wide or more, and the models look at
-# pictures with at most 384 and 800 pixels on the longer side. A JPEG can be decoded at
-# 1/2, 1/4 or 1/8 of its width and height. At 1/4 it takes half the time and a sixteenth
-# of the memory.
+# pictures with 384 pixels (strawberries) or at most 800 (QR codes) on the longer side.
+# A JPEG can be decoded at 1/2, 1/4 or 1/8 of its width and height. At 1/4 it takes half
+# the time and a sixteenth of the memory.
 IMREAD_MODES = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -389,7 +397,9 @@ ENOUGH_SIDE = 800
 
 
 def choose_reduction(data):
-    """How many times smaller to decode a file: 1, 2, 4 or 8."""
+    """How many times smaller to decode a file: 1, 2, 4 or 8.
+
+    Raise BadPicture if a JPEG has too many pixels."""
     size = jpeg_size(data)
     if size is None:
         return 1
@@ -431,7 +441,9 @@ def jpeg_size(data):
 
 
 def size_before_decoding(data, img, reduction):
-    """(width, height) of a JPEG that was decoded smaller to img."""
+    """(width, height) of a JPEG that was decoded smaller to img.
+
+    Raise BadPicture if the JPEG's header and the picture do not fit together."""
     # A photograph's EXIF block says how the camera was held. OpenCV turns the picture
     # accordingly, and width and height may change places.
     width, height = jpeg_size(data)
@@ -556,8 +568,7 @@ def json_error(error):
 # one after the other.
 
 # How large a request may be. Above one of these limits the answer is 413. 16 MB are a
-# few photographs of a phone. Flask keeps small files in memory and puts larger ones
-# into temporary files.
+# few photographs of a phone.
 app.config["MAX_CONTENT_LENGTH"] = 16_000_000
 # For requests of curl -F and of the page: at most 20 fields and files together, and at
 # most 500 kB in each text field.
@@ -599,7 +610,8 @@ MAX_MEMORY = 280_000_000
 TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
 CRASHED = "stops the process that reads it: save it as a new JPEG"
 
-# One worker for each core. At most 8, because each can fill MAX_MEMORY.
+# One worker for each core (one, if cpu_count() returns None: it does not know). At most
+# 8, because each can fill MAX_MEMORY.
 WORKERS = min(os.cpu_count() or 1, 8)
 
 # Environment variables: texts that a process passes on to the processes that it starts.
@@ -607,28 +619,30 @@ WORKERS = min(os.cpu_count() or 1, 8)
 WORKER_ENVIRONMENT = {
     # OpenCV reads this one while a worker imports it.
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
-    # On most Linux systems malloc reads these: the function that hands out memory. It
-    # would give the memory of each picture back to the system, and ask for it again for
-    # the next. That would make the lesson a tenth slower.
+    # malloc, the function that hands out memory, reads these on most Linux systems.
+    # Without them it would give the memory of each picture back to the system, and ask
+    # for it again for the next. That would make the lesson a tenth slower.
     "MALLOC_TRIM_THRESHOLD_": "64000000",
     "MALLOC_MMAP_THRESHOLD_": "32000000",
 }
 
-# "spawn" starts a new Python that imports this file. An import does not call app.run(),
-# which stands under "if __name__" at the end.
-# That works on every system and under every server, such as gunicorn; "fork", a copy of
-# the server, is not safe where threads run.
+# "spawn" starts a new Python that imports this file. (The import does not call
+# app.run(), which stands under "if __name__" at the end.) "spawn" works on every system
+# and under every server; "fork", a copy of the server, is not safe where threads run.
 SPAWN = multiprocessing.get_context("spawn")
 
-# The server passes a picture on in pieces of this many bytes: so it need not hold a
-# large file in memory.
+# The server passes a picture on in pieces of this many bytes. Flask has put a large
+# file into a temporary file, so the server need not hold the whole of it in memory.
 PIECE = 1_000_000
 
 
 class Worker:
     """An object in the server. It starts one worker process, sends pictures to it, and
     receives the answers. If the process ends, the object stays: start() gives it a new
-    process."""
+    process.
+
+    Variables that are called worker hold such an object. In the comments of this class
+    "the worker" is its process."""
 
     def __init__(self):
         self.process = None
@@ -668,9 +682,10 @@ class Worker:
         """Send a task, which is (model_type, wants_picture). Return True if the worker
         answers "go on"; False if it does not answer.
 
-        After "go on" ask() sends the file. Why not at once? Each read() goes on where
-        the one before has stopped. So ask() reads nothing before it hears "go on": if
-        the worker is dead, a new one still gets the file from its beginning."""
+        Only then ask(), below, reads the uploaded file and sends it. Why not at once?
+        ask() reads the file piece by piece, and each file.read() goes on where the one
+        before has stopped. If the worker is dead, ask() learns it here, before it has
+        read anything: so a new worker still gets the file from its beginning."""
         if self.process is None:
             return False
         try:
@@ -684,7 +699,8 @@ class Worker:
     def ask(self, file, model_type, wants_picture):
         """Return ("ok", answer), ("bad picture", reason) or ("bug", traceback)."""
         task = (model_type, wants_picture)
-        # Somebody may have ended the worker since its last picture.
+        # The worker may have ended since its last picture, for example because the
+        # computer ran short of memory. Or it has never started. Then start a new one.
         if not self.send_task(task):
             self.stop()
             self.start()
@@ -710,6 +726,7 @@ class Worker:
             # The file could not be read to its end. For example, its temporary file is
             # gone. The worker still waits for the rest, and is of no use any more.
             self.stop()
+            # Raise the same exception again: the client gets a 500.
             raise
 
 
@@ -780,7 +797,8 @@ def start_workers():
 
 
 def start_in_background(worker):
-    """Start a worker without waiting for it: it takes half a second."""
+    """Start a worker without waiting for it: that takes half a second. Then
+    start_worker() puts it into idle_workers."""
     # daemon=True: when the server ends, this thread ends with it.
     threading.Thread(target=start_worker, args=(worker,), daemon=True).start()
 
@@ -815,8 +833,9 @@ def ignore_ctrl_c_while_starting():
 def ask_worker(file, model_type, wants_picture):
     """The answer of look_at_picture() for an uploaded file. Call abort() if there is no
     answer."""
-    # Under gunicorn nobody has started the workers yet: the last lines of this file run
-    # only with "python 08_inference.py". There they run already, and this does nothing.
+    # With "python 08_inference.py" the workers run already, and this does nothing.
+    # "flask run", or a server for real use such as gunicorn, imports this file. Then
+    # the last lines of the file do not run, and the first picture starts the workers.
     start_workers()
     worker = idle_workers.get()
     try:
@@ -907,8 +926,11 @@ def limit_memory():
 
 
 def end_with_server():
-    """End this process as soon as the server has ended, however it ended."""
-    # daemon=True in Worker.start() does not help when the server is killed.
+    """End this process as soon as the server has ended, however it ended, even in the
+    middle of a picture."""
+    # Two other things are not enough. daemon=True in Worker.start() does not help when
+    # the server is killed. And run_worker() notices only when it uses the pipe that the
+    # server is gone: not before it has done its picture, which may take minutes.
     # The parent process is the server, and join() waits until it ends.
     multiprocessing.parent_process().join()
     # sys.exit() would end only this thread.
@@ -920,8 +942,8 @@ def end_with_server():
 #   this method (405).
 # - Flask, at request.form or request.files: the request is too large (413).
 # - api_inference(): model_type, draw or the number of files is wrong (400).
-# - look_at_picture() and what it calls: the file is no picture, is damaged, has too
-#   many pixels, or needs too much memory to be read. They raise BadPicture, and
+# - look_at_picture() and what it calls: the file is no JPEG, PNG or WebP, is damaged,
+#   has too many pixels, or needs too much memory to be read. They raise BadPicture, and
 #   ask_worker() turns that into a 400.
 # - Worker.ask() and answer_of_worker(): the picture takes more than 3 seconds, the
 #   worker crashes, or (on Linux) the model needs too much memory. ask_worker() turns
