@@ -50,8 +50,8 @@ HOST = "127.0.0.1"
 LESSON_PORT = "4958"
 TIMEOUT = 120  # seconds that a client waits for an answer
 CLIENTS = (1, 4, 16)
-# With more than two cores the lesson has more workers than the baseline threads. Then
-# compare the CPU time, not the rate.
+# With more than two cores the lesson has more workers than the baseline has threads.
+# Then compare the CPU time, not the rate.
 BASELINE_THREADS = (1, 2)
 
 
@@ -129,7 +129,8 @@ def ask(port, request, timeout=TIMEOUT):
 
 
 def load(port, request, wanted, clients, seconds):
-    """Ask with so many clients: (seconds of each answer, rate, share of time busy)."""
+    """Ask with so many clients. Gives the seconds of each answer, the rate, and the
+    part of the time in which this process, the clients, used a core."""
     stop = time.perf_counter() + seconds
 
     def ask_again_and_again(_):
@@ -197,7 +198,7 @@ def imported_lesson():
     return module
 
 
-# 3. The servers: the commands of docs/serving.md. All but python take any free port.
+# 3. The servers: the commands of docs/serving.md.
 
 
 def commands():
@@ -241,8 +242,8 @@ def started(words, port, log):
     """The running server, as soon as it listens; stopped at the end."""
     if is_listening(port):
         sys.exit(f"port {port} is in use: stop the server there")
-    # With this PATH gunicorn is found even if .venv is not activated. In XDG_RUNTIME_DIR
-    # it makes a socket for commands: let it be in the temporary folder.
+    # With this PATH gunicorn is found even if .venv is not activated. In
+    # XDG_RUNTIME_DIR it makes a socket for commands: let it be in the temporary folder.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = os.environ | {"PATH": path, "XDG_RUNTIME_DIR": str(log.parent)}
     with log.open("wb") as file:
@@ -288,7 +289,8 @@ def cpu_seconds(process):
 
 
 def measure_round(seconds, servers, picture, data, expected, asking, bare):
-    """One line of figures for the baseline and for each server and number of clients.
+    """A line of figures for each number of threads of the baseline, then one for each
+    server and number of clients.
 
     asking and bare are pools of one process each, for the clients and the baseline: the
     CPU time that is measured is that of a whole process."""
@@ -322,6 +324,7 @@ def measure_round(seconds, servers, picture, data, expected, asking, bare):
                     "cpu": cpu,
                     "times": times,
                     "busy": busy,
+                    # Both are above 1 where the server does better.
                     "of_rate": rate / rates[threads],
                     "of_cpu": cpus[threads] / cpu,
                     "memory": sum(p.memory_info().rss for p in tree(process)),
@@ -357,6 +360,7 @@ def measure(rounds, seconds, servers, pictures):
 
 
 def show(lines):
+    # In a line of the baseline the column "clients" holds its threads.
     print(
         "picture    clients  served by  requests/s  x baseline  CPU ms  CPU ratio"
         "  p50 ms  p99 ms  p99/p50  MB in all"

@@ -38,10 +38,10 @@ def to_blob(padded):
 def target(boxes, height, width):
     """What the network should answer to boxes (n, 5) in a picture of this size.
 
-    Gives (7, rows, columns) float32 for the cells: the heat, which is the score wanted,
-    1 in a berry's centre and less around it; how much the heat counts; the distances
-    left, top, right, bottom; how much these count. And whether a ripe berry is in the
-    picture: 1, 0, or -1 where all berries are unripe, half ripe or half hidden."""
+    Gives (7, rows, columns) float32 for the cells: the heat, 1 in a ripe berry's centre
+    and less around it; how much the heat counts; the distances left, top, right,
+    bottom; how much these count. And whether a ripe berry is in the picture: 1, 0, or
+    -1 where all berries are unripe, half ripe or half hidden."""
     xs = np.arange(width // CELL) * CELL + CELL / 2
     ys = np.arange(height // CELL) * CELL + CELL / 2
     goal = np.zeros((7, len(ys), len(xs)), np.float32)
@@ -58,17 +58,22 @@ def target(boxes, height, width):
     for _, x, y, w, h in boxes[boxes[:, 0] == RIPE]:
         column = min(int(x + w / 2) // CELL, len(xs) - 1)
         row = min(int(y + h / 2) // CELL, len(ys) - 1)
-        # A hill with its top, 1, in the berry's cell. Its width and length grow with the
-        # box (in pixels).
+        # A hill with its top, 1, in the berry's cell. 2.2 + 0.14 w pixels to the left
+        # or right of the top it is down to 1 / e, which is 0.37. Up and down the same
+        # with h.
         across = np.exp(-(((xs - xs[column]) / (2.2 + 0.14 * w)) ** 2))
         down = np.exp(-(((ys - ys[row]) / (2.2 + 0.14 * h)) ** 2))
         hill = down[:, None] * across
+        # The cells that learn this berry's box: near its centre, and higher on its hill
+        # than on that of any berry before.
         near = (hill > 0.3) & (hill > heat)
         heat[:] = np.maximum(heat, hill)
-        # A ripe berry counts in full, in front of an unripe one, too.
+        # There the heat counts in full, inside the box of an unripe berry, too.
         heat_weight[near] = 1
-        # A large berry has many cells; the root keeps it from drowning a small one.
+        # A large berry counts more than a small one, but only by the root of its cells.
         distances_weight[near] = hill[near] / np.sqrt(hill.sum())
+        # From each cell's centre to the box's right and bottom edge. What is left of
+        # the width and the height are the distances to the left and top edge.
         right, bottom = np.meshgrid(x + w - xs, y + h - ys)
         sides = np.stack([w - right, h - bottom, right, bottom])
         distances[:, near] = sides[:, near]
@@ -81,7 +86,10 @@ def target(boxes, height, width):
 
 
 def detect(net, image, threshold):
-    """Boxes (n, 4) float64 (x, y, w, h in picture pixels), scores (n,), best first."""
+    """Boxes (n, 4) float64 (x, y, w, h in picture pixels), scores (n,), best first.
+
+    The same as find_strawberries() of 08_inference.py, whose comments explain each
+    step, but for all cells at once, and with whole pixels."""
     padded, scale = letterbox(image)
     net.setInput(to_blob(padded))
     answer = net.forward()[0]
@@ -93,6 +101,7 @@ def detect(net, image, threshold):
     x = x * CELL + CELL // 2
     y = y * CELL + CELL // 2
     boxes = np.stack([x - left, y - top, left + right, top + bottom], 1)
+    # int: where there is no box, NMSBoxes gives an empty tuple.
     best = np.array(cv2.dnn.NMSBoxes(boxes, scores, threshold, 0.5), int)
     edge = image.shape[1::-1]
     low = np.clip(boxes[best, :2] / scale, 0, edge).round()

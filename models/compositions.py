@@ -1,6 +1,7 @@
 """Make the pictures to train on: photographs cropped, and berries pasted on grounds.
 
-Every random number comes from one seed, so the same seed makes the same pictures.
+Every random number comes from one seed: the same seed and number of steps make the same
+pictures.
 """
 
 import sys
@@ -15,12 +16,13 @@ from torchvision.transforms import v2
 
 BATCH = 16
 # The longer side of a picture in pixels, in the first and in the second half of the
-# training. Later the network looks at 384 pixels. But zooming in makes berries larger in
-# training than they are later, and smaller pictures make up for it (FixRes, Touvron
-# 2019).
+# training. Lesson 8 scales a whole photograph to 384 pixels. crop(), below, often shows
+# a part of one: with 384 pixels its berries would be larger than those of lesson 8,
+# with fewer they are about as large (Touvron 2019 calls it FixRes).
 SMALL = 224
 LARGE = 288
-# How often a kind of photograph is shown, compared with others.
+# How many times as often as usual such a photograph is shown, among those with berries
+# or among those without.
 WEIGHTS = {
     "extra": 3,
     "strawberry": 0.4,
@@ -67,6 +69,8 @@ def cut_out(image, box):
     mask = cv2.medianBlur((mask & 1) * np.uint8(255), 9)
     blue, green, red, _ = cv2.mean(patch, mask)
     _, _, wide, high = cv2.boundingRect(mask)
+    # A berry fills about as much of its box as an ellipse does, 0.79. If nearly all of
+    # it is filled, GrabCut has found no outline.
     filled = cv2.countNonZero(mask) / (w * h)
     is_whole = min(wide / w, high / h) > 0.8 and 0.5 < filled < 0.92
     is_red = red > 1.35 * max(blue, green)
@@ -76,13 +80,16 @@ def cut_out(image, box):
 
 
 def cut_from_white(image):
-    """Cut a fruit out of its white ground; None where the ground is not white."""
+    """Cut a fruit out of its white ground; None where the ground is not white, or the
+    fruit has 30 pixels or less."""
     height, width = image.shape[:2]
     corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]
     if corners.min() < 235:
         return None
+    # floodFill wants a mask with one more pixel on each side. Go on to four neighbours
+    # that are within 18 of the corner's colour, and write 255 into the mask, nothing
+    # into the image.
     mask = np.zeros((height + 2, width + 2), np.uint8)
-    # Go on to four neighbours, and write 255 into the mask, nothing into the image.
     flags = 4 | 255 << 8 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
     for corner in ((0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)):
         cv2.floodFill(image, mask, corner, 0, (18,) * 3, (18,) * 3, flags)
@@ -99,6 +106,7 @@ def halve(rng, patch):
     height, width = patch.shape[:2]
     depth = cv2.distanceTransform(np.uint8(patch[..., 3] > 127), cv2.DIST_L2, 3)
     depth = depth[..., None] / (depth.max() + 1)
+    # A step with "j" is a count: height numbers from -1 to 1.
     ys, xs = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     streaks = 0.12 * np.sin(np.arctan2(ys, xs) * rng.integers(14, 34))
     paleness = np.clip(depth * rng.uniform(1.2, 2.2) + streaks[..., None], 0, 1)
@@ -128,11 +136,13 @@ def lay(rng, canvas, patch, side, centre):
     angle = rng.uniform(0, 360)
     shift = rng.normal(0, 0.08, 2) * side
     for layer, place in ((shadow, centre + shift), (patch, centre)):
+        # Turn it around its own middle, and move that middle to its place.
         matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
         matrix[:, 2] += place - np.array([width, height]) / 2
         layer = cv2.warpAffine(layer, matrix, canvas.shape[1::-1])
         x, y, w, h = cv2.boundingRect(layer[..., 3])
         part = layer[y : y + h, x : x + w]
+        # under is a part of the canvas: "+=" changes the canvas.
         under = canvas[y : y + h, x : x + w]
         solid = part[..., 3:] / np.float32(255)
         under += solid * (part[..., :3] - under)
@@ -142,7 +152,8 @@ def lay(rng, canvas, patch, side, centre):
 
 # 2. Parts of photographs.
 def clip(boxes, width, height):
-    """Cut boxes at the picture's edge; what is mostly outside becomes UNKNOWN."""
+    """Cut boxes at the picture's edge. With less than 0.4 of its area inside, or a side
+    under 4 pixels, a berry becomes UNKNOWN; with nothing inside it is left out."""
     low = np.maximum(boxes[:, 1:3], 0)
     side = np.minimum(boxes[:, 1:3] + boxes[:, 3:], [width, height]) - low
     visible = side.clip(0).prod(1) / boxes[:, 3:].prod(1)
@@ -151,7 +162,7 @@ def clip(boxes, width, height):
 
 
 def crop(rng, picture, width, height):
-    """A random part of a photograph, every second time zoomed in, and its boxes."""
+    """A random part of a photograph, half of the time zoomed in, and its boxes."""
     boxes = picture.boxes.copy()
     photo_height, photo_width = picture.image.shape[:2]
     zoom = rng.uniform(0.2, 1) if rng.random() < 0.5 else 1
@@ -162,7 +173,7 @@ def crop(rng, picture, width, height):
     x = rng.integers(photo_width - w + 1)
     y = rng.integers(photo_height - h + 1)
     if len(boxes):
-        # Not there: look at one of the berries.
+        # In place of that: around one of the berries.
         _, box_x, box_y, box_w, box_h = boxes[rng.integers(len(boxes))]
         x = box_x + box_w / 2 - w * rng.uniform(0.1, 0.9)
         y = box_y + box_h / 2 - h * rng.uniform(0.1, 0.9)
@@ -184,11 +195,12 @@ def crop(rng, picture, width, height):
 
 def shares(pictures):
     """How often each picture is chosen: numbers that add up to 1."""
-    weights = np.array([WEIGHTS.get(picture.kind, 1) for picture in pictures])
+    weights = np.array([WEIGHTS.get(picture.subject, 1) for picture in pictures])
     return weights / weights.sum()
 
 
-# How often, how many berries, how large in parts of the picture's longer side.
+# How often; at least and at most how many berries; smallest and largest size in parts
+# of the picture's longer side.
 LAYOUTS = [
     (0.35, 1, 5, 0.1, 0.45),  # a few
     (0.15, 1, 1, 0.5, 1.2),  # one from near
@@ -211,8 +223,8 @@ class Painter(torch.utils.data.Dataset):
         cv2.setRNGSeed(seed)  # GrabCut starts from random clusters
         self.cuts = []
         for picture in self.berries:
-            if picture.kind == "strawberry":
-                # From Fruits-360: one berry on a white ground.
+            if picture.subject == "strawberry":
+                # From Fruits-360: one berry. Those on a coloured ground give None.
                 self.cuts.append(cut_from_white(picture.image))
                 continue
             for kind, *box in picture.boxes:
@@ -221,11 +233,13 @@ class Painter(torch.utils.data.Dataset):
         self.cuts = [cut for cut in self.cuts if cut is not None]
         if not self.cuts:
             sys.exit("no berry to cut out: train needs ripe ones of 36 pixels or more")
+        # What lies on a white ground: the fruit of Fruits-360, and any other picture
+        # with four white corners.
         self.fruits = [cut_from_white(picture.image) for picture in self.negatives]
         self.fruits = [fruit for fruit in self.fruits if fruit is not None]
 
     def __getitem__(self, step):
-        """images (n, 3, H, W) uint8 RGB, goals (n, 7, H/4, W/4), present (n,).
+        """images (n, 3, H, W) uint8 RGB, goals (n, 7, H/4, W/4), wanted_presence (n,).
 
         H and W are multiples of MULTIPLE; what a picture does not fill is grey."""
         rng = np.random.default_rng([self.seed, step])
@@ -235,16 +249,16 @@ class Painter(torch.utils.data.Dataset):
         width, height = rng.permutation([long, short]).tolist()
         # On the left, on the right, above, below.
         margins = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
-        images, goals, present = [], [], []
+        images, goals, wanted_presence = [], [], []
         for _ in range(BATCH):
             part, boxes = self.sample(rng, width, height)
             rgb = np.ascontiguousarray(part[..., ::-1].transpose(2, 0, 1))
             image = F.pad(CAMERA(torch.from_numpy(rgb)), margins, value=GREY)
-            goal, has_ripe = target(boxes, *image.shape[1:])
+            goal, present = target(boxes, *image.shape[1:])
             images.append(image)
             goals.append(torch.from_numpy(goal))
-            present.append(has_ripe)
-        return torch.stack(images), torch.stack(goals), torch.tensor(present)
+            wanted_presence.append(present)
+        return torch.stack(images), torch.stack(goals), torch.tensor(wanted_presence)
 
     def sample(self, rng, width, height):
         """A picture, (height, width, 3) uint8 BGR, and its boxes (n, 5).
@@ -294,8 +308,8 @@ class Painter(torch.utils.data.Dataset):
         whole = np.array([width, height])
         middle = rng.uniform(0.3, 0.7, 2)
         spread = rng.uniform(0.1, 0.3)
-        number = rng.choice(len(LAYOUTS), p=[chance for chance, *_ in LAYOUTS])
-        _, least, most, smallest, largest = LAYOUTS[number]
+        layout = rng.choice(len(LAYOUTS), p=[chance for chance, *_ in LAYOUTS])
+        _, least, most, smallest, largest = LAYOUTS[layout]
         count = rng.integers(least, most, endpoint=True)
         side = rng.uniform(smallest, largest)
         others = rng.integers(0, 5) if count else rng.integers(1, 12)
@@ -309,12 +323,14 @@ class Painter(torch.utils.data.Dataset):
             length = max(side * rng.uniform(0.75, 1.25) * max(width, height), 6)
             centre = rng.normal(middle, spread) * whole
             mask = lay(rng, canvas, patch, length, centre)
-            areas.append(mask.sum())
+            areas.append(mask.sum())  # only what lies on the canvas
             owner[mask] = len(areas) if is_berry else 0
         boxes = []
         for number in np.unique(owner[owner > 0]):
+            # RIPE, if more than 30 % of what lies on the canvas is visible.
             visible = np.uint8(owner == number)
             kind = RIPE if visible.sum() > 0.3 * areas[number - 1] else UNKNOWN
             boxes.append((kind, *cv2.boundingRect(visible)))
         boxes = np.array(boxes, np.float32).reshape(-1, 5)
+        # No box is outside: clip() makes those under 4 pixels UNKNOWN.
         return np.clip(canvas, 0, 255).astype(np.uint8), clip(boxes, width, height)

@@ -45,7 +45,8 @@ def scaled(image):
 
 
 def get(clones, data):
-    """Read every photograph, write it and its boxes; exits where one is missing."""
+    """Read every photograph, write it and its boxes. Exits where a photograph is
+    missing."""
     labels = {"train": {}, "dev": {}, "extra": {}}
     for folder in labels:
         (data / folder).mkdir(parents=True, exist_ok=True)

@@ -28,14 +28,17 @@ STAGES = [
     (3, 5, 1, 6, 112),
     (3, 5, 2, 6, 192),
 ]
-# The pyramid looks at the trunk after these blocks: strides 4, 8, 16 and 32.
-TAPS = {2: 24, 4: 40, 10: 112, 13: 192}  # and these are their channels
-# The stem and the first blocks see edges and colours: they stay as they are.
+# Blocks, counted from 0, after which the pyramid takes the trunk's features, and their
+# channels. There a feature stands for 4, 8, 16 and 32 pixels of the picture's side.
+TAPS = {2: 24, 4: 40, 10: 112, 13: 192}
+# The first convolution, the stem, and the first blocks see edges and colours: they stay
+# as they are.
 FROZEN_BLOCKS = 3
 WIDTH = 48  # channels of the pyramid
 
 
 def convolution(inputs, outputs, kernel=1, stride=1, groups=1):
+    """A convolution of the trunk. Its bias stands for the batch normalisation."""
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups)
 
 
@@ -83,6 +86,7 @@ class Trunk(nn.Module):
         weights = torch.load(path, map_location="cpu", weights_only=True)
 
         def fold(layer, name, norm):
+            # 1e-3 is the epsilon of its batch normalisation.
             deviation = (weights[norm + ".running_var"] + 1e-3).sqrt()
             scale = weights[norm + ".weight"] / deviation
             shift = weights[norm + ".bias"] - weights[norm + ".running_mean"] * scale
@@ -98,7 +102,7 @@ class Trunk(nn.Module):
             fold(block.project, prefix + "_project_conv", prefix + "_bn2")
 
     def forward(self, image):
-        """image (n, 3, height, width), 0 to 1 -> the features after the blocks in TAPS"""
+        """image (n, 3, height, width), 0 to 1 -> the features after the TAPS blocks"""
         seen = []
         # -1 to 1, as EfficientNet-Lite0 was trained.
         features = F.relu(self.stem((image * 255 - 127) / 128))
@@ -110,6 +114,7 @@ class Trunk(nn.Module):
 
 
 def mix(inputs, outputs, kernel=1, groups=1):
+    """A convolution of the pyramid, with batch normalisation, as it learns afresh."""
     layer = nn.Conv2d(
         inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False
     )
@@ -117,6 +122,7 @@ def mix(inputs, outputs, kernel=1, groups=1):
 
 
 def separable(channels):
+    """Look around in each channel, then mix the channels."""
     return nn.Sequential(
         mix(channels, channels, 3, groups=channels), mix(channels, channels)
     )
@@ -126,8 +132,9 @@ class Net(nn.Module):
     """The trunk and a feature pyramid: what the trunk sees at a coarse stride is
     enlarged and added to what it sees at the next finer one, down to cells of 4 x 4.
 
-    Gives heat (n, 1, H/4, W/4) and presence (n, 1, 1, 1) before the sigmoid, and box
-    (n, 4, H/4, W/4) in pixels."""
+    Gives heat (n, 1, H/4, W/4): is the centre of a ripe berry in this cell? box (n, 4,
+    H/4, W/4): the distances in pixels. presence (n, 1, 1, 1): is a ripe berry in the
+    picture at all? heat and presence are before the sigmoid."""
 
     def __init__(self):
         super().__init__()
@@ -141,6 +148,7 @@ class Net(nn.Module):
 
     def forward(self, image):
         seen = self.trunk(image)
+        # The mean and the maximum over the whole picture.
         pooled = [
             F.adaptive_avg_pool2d(seen[-1], 1),
             F.adaptive_max_pool2d(seen[-1], 1),
@@ -151,8 +159,9 @@ class Net(nn.Module):
             features = F.interpolate(features, scale_factor=2.0, mode="nearest")
             features = self.lateral[number](seen[number]) + features
             features = features + self.refine[number](features)
-        # The finest features once more.
+        # The finest features once more: the loop has used the other three of refine.
         features = features + self.refine[-1](features)
+        # exp: a distance is never negative. With -4 to 4 it is 0.15 to 437 pixels.
         box = 8 * torch.exp(self.box(features).clamp(-4, 4))
         return self.heat(features), box, presence
 
@@ -166,6 +175,7 @@ class Answer(nn.Module):
 
     def forward(self, image):
         heat, box, presence = self.net(image)
+        # If the picture as a whole seems to hold no ripe berry, all scores become low.
         return torch.cat([torch.sigmoid(heat) * torch.sigmoid(presence), box], 1)
 
 
@@ -175,18 +185,28 @@ def area(sides):
 
 
 def loss_of(outputs, goal, present):
-    """Focal loss on the heat (CenterNet), GIoU on the boxes, cross entropy on presence."""
+    """How wrong the outputs are: one number from the heat, the boxes and presence.
+
+    Heat: cross entropy, but a cell that is nearly right counts little: (1 - score) ** 2
+    in a berry's own cell, score ** 2 elsewhere (focal loss). On a hill a high score
+    costs less, too: (1 - wanted_heat) ** 4 (CenterNet).
+    Boxes: 1 - GIoU, which is 0 for the wanted box, and near 2 for one far away.
+    Presence: cross entropy. Where present is -1, nobody knows: it does not count."""
     heat, box, presence = outputs
     wanted_heat = goal[:, 0]
+    heat_weight = goal[:, 1]
     wanted_box = goal[:, 2:6]
     box_weight = goal[:, 6]
     score = torch.sigmoid(heat[:, 0]).clamp(1e-4, 1 - 1e-4)
     is_peak = wanted_heat > 0.999
     missed = (1 - score) ** 2 * score.log()
     false = (1 - wanted_heat) ** 4 * score**2 * (1 - score).log()
-    focal = -(torch.where(is_peak, missed, false) * goal[:, 1]).sum((1, 2))
-    # The root keeps a pile of forty from drowning the one berry of another picture.
+    focal = -(torch.where(is_peak, missed, false) * heat_weight).sum((1, 2))
+    # By the root of the number of berries: a picture with forty counts more than one
+    # with a single berry, but not forty times as much.
     focal = (focal / is_peak.sum((1, 2)).clamp(min=1).sqrt()).mean()
+    # Both boxes are measured from the same cell's centre. So the smaller distances give
+    # what they share, and the larger ones the smallest box around both.
     shared = area(torch.minimum(box, wanted_box))
     hull = area(torch.maximum(box, wanted_box))
     union = area(box) + area(wanted_box) - shared
@@ -211,6 +231,7 @@ def store_as_int8(path):
         if values.dtype != np.float32 or values.ndim < 4:
             kept.append(weight)
             continue
+        # 1e-12: a channel of zeros is not divided by 0.
         scale = np.abs(values).max((1, 2, 3)) / 127 + np.float32(1e-12)
         rounded = np.round(values / scale[:, None, None, None]).astype(np.int8)
         zero = np.zeros(len(scale), np.int8)

@@ -15,8 +15,9 @@ import numpy as np
 UNKNOWN, RIPE, UNRIPE = 0, 1, 2
 CLASSES = {"part": UNKNOWN, "ripe": RIPE, "unripe": UNRIPE}
 EXTRA_LABELS = Path(__file__).parent / "extra_labels.json"
-# Look-alikes that never train: other fruits (named after their folders), two blocks of
-# the orchard, all kitchens of one site.
+# Groups of look-alikes that never train: eight kinds of fruit (the beginning of the
+# file name, then the folder at the source: photographs.md), two blocks of the orchard,
+# all kitchens of one site.
 HELD_GROUPS = {
     "apple-orchard block 9",
     "apple-orchard block 10",
@@ -33,9 +34,9 @@ HELD_GROUPS = {
 
 
 class Picture(NamedTuple):
-    source: str
-    kind: str  # what is in it: the class of a look-alike, otherwise the source
-    group: str
+    source: str  # where it comes from, such as "picker"
+    subject: str  # what is in it: the class of a look-alike, otherwise the source
+    group: str  # pictures of one group all train, or none does
     image: np.ndarray  # (height, width, 3) uint8, BGR
     boxes: np.ndarray  # (n, 5) float32: class, x, y, width, height in pixels
 
@@ -73,10 +74,10 @@ def load(folder, labels=None):
             if image is None:
                 raise ValueError("missing or not a readable picture")
             source = label["source"]
-            kind = label.get("class", source)
+            subject = label.get("class", source)
             group = label.get("group", source)
             boxes = read_boxes(label, image)
-            pictures.append(Picture(source, kind, group, image, boxes))
+            pictures.append(Picture(source, subject, group, image, boxes))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         sys.exit(f"{path}: unusable: {type(error).__name__}: {error}")
     return pictures

@@ -19,19 +19,22 @@ def overlaps(box, others):
 def judge(picture, boxes, scores):
     """Compare boxes (n, 4), best first, and their scores with a picture's berries.
 
-    Gives (picture, ripe berries, certain, [(score, right), ...]): greedy match by score
-    at IoU 0.5; not certain where berries are unripe or half ripe only."""
+    Gives (picture, ripe berries, certain, [(score, right), ...]). The best box takes
+    its berry first, at an IoU of 0.5 or more. A box on a half ripe or half hidden berry
+    is left out; one on an unripe berry is wrong. certain: a ripe berry is in the
+    picture, or no berry at all."""
     kinds = picture.boxes[:, 0]
-    is_free = kinds == RIPE
+    is_free = kinds == RIPE  # and no box has taken it yet
     ripe = int(is_free.sum())
     certain = ripe > 0 or not len(kinds)
     hits = []
     for box, score in zip(boxes, scores, strict=True):
         iou = overlaps(box, picture.boxes[:, 1:])
-        free = np.where(is_free, iou, 0)
-        right = free.max(initial=0) >= 0.5
+        iou_of_free = np.where(is_free, iou, 0)
+        right = iou_of_free.max(initial=0) >= 0.5
         if right:
-            is_free[free.argmax()] = False  # found: a second box on it is wrong
+            # Found: a second box on it is wrong.
+            is_free[iou_of_free.argmax()] = False
         elif (iou[kinds == UNKNOWN] >= 0.5).any():
             continue  # neither right nor wrong
         hits.append((score, right))
@@ -39,7 +42,10 @@ def judge(picture, boxes, scores):
 
 
 def judge_all(net, pictures):
-    """What judge() says of what a network finds in each picture."""
+    """What judge() says of what a network finds in each picture.
+
+    Boxes from 0.05 on: below every threshold at which figures() counts. Weak boxes take
+    nothing away from better ones, so one run is enough for all thresholds."""
     return [judge(p, *detect(net, p.image, 0.05)) for p in pictures]
 
 
@@ -47,8 +53,8 @@ def figures(rows, threshold=THRESHOLD):
     """One line of text: what judge() found, counted at a threshold.
 
     P, R, F1: precision, recall and F1 of the boxes. image: part of the pictures that
-    are answered rightly. found: pictures with ripe berries that got a box. false:
-    pictures without that got one."""
+    are answered rightly. found: how many of the pictures with ripe berries got a box.
+    false: how many of those without any berry got one."""
     right = boxes = wanted = 0
     found, false = [], []
     for _, ripe, certain, hits in rows:

@@ -4,10 +4,10 @@ Train  uv run models/train_strawberry.py DATA --out mine.onnx
 Score  uv run models/train_strawberry.py DATA --score
 
 Without --out it reads or writes strawberry.onnx, the network of lesson 8. Ctrl-C stops
-it; the same command goes on from the last checkpoint, mine.pt, which does not remember
-the other arguments: delete it to start afresh. README.md beside this file says how good
-the network is, how long the training takes, and how to install without uv;
-photographs.md says what DATA holds.
+it; the same command goes on from the last checkpoint, mine.pt. Give it the same --steps
+and --seed: the checkpoint does not hold them. Delete it to start afresh. README.md
+beside this file says how good the network is, how long the training takes, and how to
+install without uv; photographs.md says what DATA holds.
 
 Read photographs.py, answers.py, compositions.py, network.py, score.py, then this file.
 """
@@ -85,7 +85,8 @@ def load_checkpoint(path, parts, device):
 
 
 def take_step(parts, batch, factor, device):
-    """Show one batch to the network and move its weights. Gives the loss."""
+    """Show one batch to the network and move its weights, at `factor` times the peak
+    learning rates. Gives the loss."""
     images, goal, present = (tensor.to(device) for tensor in batch)
     images = images.contiguous(memory_format=torch.channels_last)
     for group in parts["optimizer"].param_groups:

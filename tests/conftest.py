@@ -38,8 +38,8 @@ def ready(posix, copy):
     """The same, set up: with the packages of the environment that runs the tests."""
     venv = copy / ".venv"
     venv.mkdir()
-    # Not what run.sh and test.sh write there: through a link the lines below would
-    # change the real one.
+    # Leave out the files that run.sh and test.sh write: the lines below write them
+    # anew, and through a link they would change the real ones.
     for entry in Path(sys.prefix).iterdir():
         if not entry.name.startswith(("ready", "made-by", "test-ready")):
             (venv / entry.name).symlink_to(entry)

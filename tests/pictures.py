@@ -79,7 +79,7 @@ START_OF_SCAN = 0xDA
 def scans(count, parameters, data):
     """So many passes over the picture, one colour each, then the end of the file.
 
-    parameters: the last three bytes of the head of a scan, which choose what it holds."""
+    parameters: the last three bytes of a scan's head, which choose what it holds."""
     # One colour, which one, and no table of its own.
     heads = [
         jpeg_segment(START_OF_SCAN, bytes([1, n % 3, 0, *parameters]))

@@ -98,7 +98,7 @@ class Section(NamedTuple):
 
 
 def sections(page):
-    """Every heading with the text below it, down to the next heading; no code blocks."""
+    """Every heading with the text below it, up to the next heading; no code blocks."""
     found = []
     text = without_blocks(read(page))
     for part in re.split(r"^(?=#+ )", text, flags=re.MULTILINE)[1:]:
@@ -174,7 +174,7 @@ def test_both_languages_have_the_same_links(english, korean):
 
 
 def files_linked(text):
-    """The targets of the links, without the language; not those into the page itself."""
+    """The targets of the links, without the language; not those into the same page."""
     targets = [link.replace(".ko.md", ".md") for link in links_in(text)]
     return Counter(target for target in targets if not target.startswith("#"))
 
@@ -182,6 +182,7 @@ def files_linked(text):
 @korean_page
 def test_korean_is_polite(page):
     text = without_blocks(read(page))
+    # A polite sentence ends in 니다; another ending in 다 is too plain, 십시오 too formal.
     assert not re.findall(r"\S*(?<!니)다(?:[.:;]| \|)", text)
     assert "십시오" not in text
 

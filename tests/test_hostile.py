@@ -1,4 +1,4 @@
-"""Lesson 8 with files made to hurt: refused in time, and nobody else loses an answer."""
+"""Lesson 8 with files made to hurt: refused in time, nobody else loses an answer."""
 
 import threading
 import time
@@ -100,8 +100,8 @@ def finder_patterns(count, side):
 
 # Nearly 16 MB that unpack to 16 GB of zeros.
 PACKER = zlib.compressobj(9, wbits=-15)
-FIFTY_MB = PACKER.compress(bytes(50 * MEGABYTE)) + PACKER.flush(zlib.Z_FULL_FLUSH)
-ZEROS_16_GB = b"\x78\xda" + FIFTY_MB * (15_500_000 // len(FIFTY_MB))
+PACKED_50_MB = PACKER.compress(bytes(50 * MEGABYTE)) + PACKER.flush(zlib.Z_FULL_FLUSH)
+ZEROS_16_GB = b"\x78\xda" + PACKED_50_MB * (15_500_000 // len(PACKED_50_MB))
 PACKED_TEXT = zlib.compress(bytes(8 * MEGABYTE), 9)
 EIGHT_MB_OF_TEXT = png_chunk(b"zTXt", b"x\0\0" + PACKED_TEXT)
 SMALL_JPEG = jpeg(plain(64, 64))
@@ -300,7 +300,7 @@ def in_pieces(data):
 @pytest.mark.parametrize("has_length", [True, False], ids=["length", "no length"])
 @pytest.mark.parametrize("name", TEXTS)
 def test_text_does_not_fill_the_memory(server, name, has_length):
-    """Refused if its length is known. Otherwise Werkzeug reads half a megabyte of it."""
+    """Refused if its length is known; else Werkzeug reads half a megabyte of it."""
     watch = Watch(server)
     idle, _ = watch.memory()
     with watch:

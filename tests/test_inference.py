@@ -1,4 +1,4 @@
-"""Lesson 8: what it answers and what it refuses. Files made to hurt: test_hostile.py."""
+"""Lesson 8: what it answers and refuses. Files made to hurt: test_hostile.py."""
 
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -382,7 +382,7 @@ def test_413_of_an_upload_of_unknown_length(server, path):
 
 
 def test_names_come_back_as_data(server):
-    """A file name with HTML or a newline: JSON in the answer, nothing in the log."""
+    """A file name or path with HTML or a newline: never HTML, and no line in the log."""
     name = "<img src=x onerror=alert(1)>\r\nforged 한.png"
     fields = {"model_type": "qrcode"}
     files = {"img_file": (name, CODES)}

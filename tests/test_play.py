@@ -1,4 +1,4 @@
-"""scripts/play.py: what it shows, what it notices, and that it leaves nothing behind."""
+"""scripts/play.py: what it shows, what it notices, and that it leaves nothing."""
 
 import re
 import shutil
@@ -186,7 +186,7 @@ def test_colour_only_on_a_terminal(monkeypatch):
 
 
 def test_a_lesson_that_holds(copy):
-    """Not disturbed by a proxy or by Flask settings, nor by the folder it is called in."""
+    """A proxy, Flask settings and the folder it is called in do not disturb it."""
     env = {"http_proxy": "http://127.0.0.1:9", "FLASK_RUN_FROM_CLI": "true"}
     done = play_copy(copy, 4, cwd="/", **env)
     assert done.returncode == 0, done.stdout

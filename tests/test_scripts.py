@@ -25,7 +25,7 @@ from coverage import CoverageData
 
 
 def refusal_of(name, url):
-    """What a script's check says about the server at the URL: "" if it is the lesson."""
+    """What a script's check says of the server at the URL: "" if it is the lesson."""
     try:
         play.Caller(script_of(name), url, ENVIRONMENT).check()
     except play.NotPlayed as error:
@@ -41,6 +41,7 @@ def played(request, tmp_path_factory):
     source = str(ROOT / f"{name}.py")
     command = [sys.executable, "-m", "coverage", "run", f"--include={source}"]
     command += [f"--rcfile={ROOT / 'pyproject.toml'}", source]
+    # On a server of its own: "requests" and "lines" are of the script's calls alone.
     with lesson(name, tmp_path_factory.mktemp(name)) as server:
         checks = {other: refusal_of(other, server.url) for other in NAMES}
     with serve(command, port_of(name), folder) as server:

@@ -213,7 +213,7 @@ def test_refusals(server, servers, name):
 
 @each("python", "gunicorn", "waitress", "nginx")
 def test_far_too_large(server):
-    """A body that the server before the lesson does not even take in."""
+    """20 MB: nginx and waitress refuse them before the lesson does."""
     status, body = ask(server.port, post(("huge.jpg", bytes(20_000_000))))
     assert status == 413
     if server.name == "waitress":  # as docs/serving.md says: in waitress's own words
@@ -282,8 +282,8 @@ def hang_up(port, count):
 def test_overload(server, servers):
     """No good answer is lost, and nothing stays behind."""
     good = (GOOD, servers.good)
-    request = post(("big.jpg", largest_picture()))
-    large = (request, ask(server.port, request))
+    large_request = post(("big.jpg", largest_picture()))
+    large = (large_request, ask(server.port, large_request))
     assert large[1][0] == 200
     bad = []
     for name, request in REFUSED_REQUESTS.items():
@@ -338,7 +338,7 @@ def test_one_of_two_backends_is_killed(servers):
 @needs("nginx")
 @pytest.mark.parametrize(("without", "status"), [("", 200), (" non_idempotent", 502)])
 def test_a_backend_dies_with_the_request(servers, without, status):
-    """It has the whole request and goes: only this word makes nginx ask the next."""
+    """It goes in the middle of the request: only this word makes nginx ask the next."""
     asked = []
     with socket.create_server((serving.HOST, 0)) as dying:
 
@@ -449,7 +449,7 @@ def test_nginx_answers_while_400_clients_are_slow(servers):
 
 
 def test_who_hangs_up_on_slow_clients(servers):
-    """All but gunicorn after 30 seconds of silence; nginx in all cases."""
+    """On silent clients all but gunicorn; on those that drip a line at a time nginx."""
     slow = servers.slow
     closed = slow.silent | {"nginx, a line": slow.dripping.get("nginx", [])}
     kept = slow.dripping | {"gunicorn, silent": slow.silent.get("gunicorn", [])}

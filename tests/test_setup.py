@@ -183,7 +183,8 @@ def test_a_venv_of_the_readers_own_is_kept(folder):
     status, _, errors = run(folder, "setup", LOG=str(log))
     assert status == 0, errors
     assert_asked_for_all(log)
-    # A change of the requirements.
+    # A change of the requirements. run.sh must not take the names in this comment for
+    # packages.
     with (folder / "requirements.txt").open("a") as file:
         file.write("# numpy and opencv-python: for lesson 8\n")
     log.unlink()

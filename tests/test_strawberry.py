@@ -137,7 +137,7 @@ def test_photographs_of_strawberries_and_other_things(server):
         # Pictures with unripe or half-ripe berries only: nobody knows what is right.
         if is_certain:
             images += 1
-            images_right += bool(ripe) == bool(found)
+            images_right += bool(ripe) == bool(hits)
         if len(picture.boxes) == 0:
             false_boxes += len(found)
     assert len(labels) == 85
@@ -149,7 +149,7 @@ def test_photographs_of_strawberries_and_other_things(server):
 
 @needs_photographs
 def test_lookalikes_that_never_trained_get_no_box(server):
-    """Other fruit, another orchard block and another kitchen than those that trained."""
+    """Other fruit, other orchard blocks and other kitchens than those that trained."""
     folder = PHOTOGRAPHS / "lookalikes"
     labels = json.loads((folder / "labels.json").read_text("utf-8"))
     groups = photographs.HELD_GROUPS

@@ -110,11 +110,12 @@ def test_the_hand_drawn_boxes_lie_inside_their_pictures():
             assert box["cls"] in ("ripe", "part")
             assert min(x, y) >= 0
             assert min(width, height) > 0
-            assert max(x + width, y + height) <= 641
+            # Each picture is 640 x 640.
+            assert max(x + width, y + height) <= 640
 
 
 def test_every_photograph_has_a_source():
-    """photographs.json names 1728 and 85 photographs, as models/photographs.md says."""
+    """photographs.json names each once: the close-ups, 1728 of train and 85 of dev."""
     sources = json.loads((ROOT / "models" / "photographs.json").read_text("utf-8"))
     names = [name for source in sources.values() for name in source["files"]]
     assert len(set(names)) == len(names)
@@ -143,9 +144,9 @@ def test_the_score_looks_at_pictures_as_lesson_8_does():
 def test_the_network_is_asked_for_what_the_lesson_reads():
     """The wanted distances of a berry's cell lead back to its box."""
     berry = np.array([[photographs.RIPE, 100.0, 60.0, 40.0, 80.0]])
-    goal, has_ripe = answers.target(berry, 320, 320)
+    goal, present = answers.target(berry, 320, 320)
     row, column = np.unravel_index(goal[0].argmax(), goal[0].shape)
-    assert (row, column, goal[0].max(), has_ripe) == (25, 30, 1, 1)
+    assert (row, column, goal[0].max(), present) == (25, 30, 1, 1)
     left, top, right, bottom = goal[2:6, row, column]
     x = column * 4 + 2
     y = row * 4 + 2
@@ -154,10 +155,10 @@ def test_the_network_is_asked_for_what_the_lesson_reads():
 
 def test_half_ripe_berries_teach_nothing():
     half_ripe = np.array([[photographs.UNKNOWN, 100.0, 60.0, 40.0, 80.0]])
-    goal, has_ripe = answers.target(half_ripe, 320, 320)
+    goal, present = answers.target(half_ripe, 320, 320)
     assert goal[0].max() == 0
     assert goal[1, 25, 30] == 0
-    assert has_ripe == -1
+    assert present == -1
     assert answers.target(np.zeros((0, 5)), 320, 320)[1] == 0
 
 

@@ -1,4 +1,4 @@
-"""Lesson 8's worker processes: they start when needed, end with the server, come back."""
+"""Lesson 8's worker processes: start when needed, end with the server, come back."""
 
 import os
 import shutil
