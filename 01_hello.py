@@ -29,8 +29,8 @@ def hello():
     return "<h1>Hello World!</h1>"
 
 
-# When you start this file with "python 01_hello.py", __name__ is the text in the next
-# line, and app.run() is called. When another program loads the file, as the command
+# When you start this file with "python 01_hello.py", __name__ is "__main__", and
+# app.run() is called. When another program loads the file, as the command
 # "flask --app 01_hello run" does, __name__ is "01_hello", and app.run() is not called.
 # With a spelling mistake in __name__, Python stops with NameError (notes: mistake 3).
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ def before_request():
 
 
 # before_request(), after_request() and the view show_open() call this function. So you
-# see in which order they run. (Two more hooks, further down, do not call it.)
+# see in which order they run. (Two more hooks and the view hosts(), further down, do
+# not call it.)
 def add_step(step):
     g.steps.append(step)
     # Python may collect text before it prints it. flush=True prints it at once.
@@ -46,7 +47,7 @@ def add_step(step):
 # Flask makes a response from what the view returned: an object with the status, the
 # headers and the body. Flask passes it to this hook before sending it. The client sees
 # the steps in the header X-Steps.
-# Return the response: without "return response" the client gets a 500
+# The hook must take the response and return it: otherwise the client gets a 500
 # (notes: mistake 11).
 @app.after_request
 def after_request(response):

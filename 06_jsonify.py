@@ -37,9 +37,9 @@ def get_username(username):
 # 2. jsonify makes the text and sets the type. The status is 200.
 # Two settings come before the view. They apply to all answers of jsonify, and to the
 # dict of part 3.
-# Setting 1: send Korean letters as they are. Without this line jsonify writes a Korean
-# letter as \uXXXX, as json.dumps does above. The old setting JSON_AS_ASCII has no
-# effect any more (notes: mistake 21).
+# Setting 1: send Korean letters as they are. Without this line, as in the notes,
+# jsonify writes a Korean letter as \uXXXX, as json.dumps does above (notes: mistake
+# 21). The old setting JSON_AS_ASCII has no effect any more.
 app.json.ensure_ascii = False
 # Setting 2: keep the keys in your order. Without this line jsonify sorts them: "one",
 # "tmp", "two".

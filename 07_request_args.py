@@ -18,7 +18,8 @@ app = Flask(__name__)
 # The part of a URL after "?" is the query string. It holds arguments of the form
 # name=value, with "&" between them: /login?user_name=foo&tmp_parameter=bar has two.
 # (The arguments of lesson 2 came from the path.) request.args holds them. Every value
-# is a string. get() returns None if the argument is missing.
+# is a string. get() returns None if the argument is missing: with get() alone you do
+# not notice that (notes: mistake 23).
 # This is not a real login: never put a password into a URL. Browsers keep URLs in their
 # history, servers in their logs.
 @app.route("/login")
@@ -40,7 +41,7 @@ def items():
     # With type=int, page is a number. If the argument is missing, page is the
     # default, 1.
     # If the argument is not a whole number, page is 1 as well, and the client does not
-    # learn that it made a mistake (notes: mistake 23). even() below tells the client.
+    # learn that it made a mistake. even() below tells the client.
     page = request.args.get("page", default=1, type=int)
 
     # A URL can hold the same name several times. getlist() returns all the values.

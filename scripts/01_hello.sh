@@ -2,6 +2,8 @@
 # Lesson 1's calls. In another terminal first:  python 01_hello.py
 # A line with #=> is the answer to expect. In it ... stands for text that can differ; a
 # line with only ... stands for any number of lines.
+# $URL is the lesson's address. Before you type a call by hand, type
+# URL=http://127.0.0.1:8080
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 1. From

@@ -38,7 +38,8 @@ def test_block_has_its_form(file):
     text = file.read_text(encoding="utf-8")
     code, block = text.split("\n# Try it: replace\n")
     try_it = play.read_try_it(file)
-    assert code.count("__main__") == 1, "the Try it ends the lesson"
+    main = '\nif __name__ == "__main__":\n'
+    assert code.count(main) == 1, "the Try it ends the lesson"
     assert all(line.startswith("# ") for line in block.splitlines())
     assert block.endswith("?\n")
     assert "#=>" not in code
