@@ -319,6 +319,8 @@ def find_strawberries(img):
 # as the line that starts with NET = does above: then every worker reads it once, while
 # it starts. Reading a picture and looking at it may take at most MAX_SECONDS and (on
 # Linux) MAX_MEMORY: if your model needs more, make these two numbers in part 4 larger.
+# If your model raises an exception, the client gets a 500, and the server's terminal
+# shows the traceback. It shows what your model print()s, too.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -391,8 +393,9 @@ IMREAD_MODES = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-# As many pixels as QR_SIDE, and more than twice as many as NET_SIDE: with fewer the
-# boxes would be less exact.
+# A JPEG is decoded smaller only as long as this many pixels remain on its longer side.
+# The models need them: QR codes are searched at QR_SIDE, which is 800, and the boxes of
+# strawberries would be less exact with fewer.
 ENOUGH_SIDE = 800
 
 
@@ -492,13 +495,13 @@ def draw_detections(img, detections):
         box_width = boxes[number][2]
         score = f"{found['score']:.2f}"
         text = f"{found['label'][:MAX_LABEL]} {score}"
-        # text_bottom is a distance: from the label's top down to the line on which the
+        # to_baseline: the distance from the label's top down to the line on which the
         # letters stand.
-        label_width, label_height, text_bottom = label_size(text, font_scale)
+        label_width, label_height, to_baseline = label_size(text, font_scale)
         # If the label is much wider than the box, write the score alone.
         if label_width > 1.5 * box_width:
             text = score
-            label_width, label_height, text_bottom = label_size(text, font_scale)
+            label_width, label_height, to_baseline = label_size(text, font_scale)
         # The label stands on top of its box, but inside the picture.
         left = max(0, min(x, width - label_width))
         top = free_row(is_taken, left, y - label_height, label_width, label_height)
@@ -507,7 +510,7 @@ def draw_detections(img, detections):
             continue
         is_taken[top : top + label_height, left : left + label_width] = True
         cv2.rectangle(drawn, (left, top, label_width, label_height), PINK, cv2.FILLED)
-        start = (left + 2, top + text_bottom)
+        start = (left + 2, top + to_baseline)
         cv2.putText(drawn, text, start, FONT, font_scale, WHITE, 1, cv2.LINE_AA)
 
     # The first of the two values says whether it worked. Nobody needs it.
@@ -559,9 +562,12 @@ def json_error(error):
 # takes its place. The server is a process, too. In it every request runs in a thread
 # of its own: threads run at the same time and share the variables of their process.
 #
-#   server: api_inference() -> ask_worker() -> idle_workers.get() -> Worker.ask()
-#           The file goes through a pipe to the worker, and the answer comes back.
-#   worker: run_worker() -> answer_of_worker() -> look_at_picture()
+#   server: api_inference() calls ask_worker() for each file. ask_worker()
+#           - takes a worker that has nothing to do: idle_workers.get(),
+#           - sends it the file through a pipe and waits for the answer: Worker.ask(),
+#           - gives it back: idle_workers.put().
+#   worker: run_worker() waits for a file and calls answer_of_worker(), which calls
+#           look_at_picture(). The answer goes back through the pipe.
 #
 # The workers also make the lesson fast: there is one for each core of the processor,
 # up to 8, and each looks at a different picture. But the pictures of one request come
@@ -617,11 +623,13 @@ WORKERS = min(os.cpu_count() or 1, 8)
 # Environment variables: texts that a process passes on to the processes that it starts.
 # They are set before a worker starts.
 WORKER_ENVIRONMENT = {
-    # OpenCV reads this one while a worker imports it.
+    # For a picture with more pixels cv2.imdecode() raises cv2.error: so a PNG or WebP
+    # that is too large is refused. (choose_reduction() counts those of a JPEG.) OpenCV
+    # reads the variable while a worker imports it.
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
-    # malloc, the function that hands out memory, reads these on most Linux systems.
-    # Without them it would give the memory of each picture back to the system, and ask
-    # for it again for the next. That would make the lesson a tenth slower.
+    # You may skip these two: they only make the lesson a tenth faster. malloc, the
+    # function that hands out memory, reads them on most Linux systems. Without them it
+    # would give the memory of each picture back, and ask for it again for the next.
     "MALLOC_TRIM_THRESHOLD_": "64000000",
     "MALLOC_MMAP_THRESHOLD_": "32000000",
 }
@@ -634,6 +642,33 @@ SPAWN = multiprocessing.get_context("spawn")
 # The server passes a picture on in pieces of this many bytes. Flask has put a large
 # file into a temporary file, so the server need not hold the whole of it in memory.
 PIECE = 1_000_000
+
+
+# What happens to one file. How a worker is asked (Worker), how requests wait for one
+# (IdleWorkers), and how the workers are started comes after it, in this order.
+def ask_worker(file, model_type, wants_picture):
+    """The answer of look_at_picture() for an uploaded file. Call abort() if there is no
+    answer."""
+    # With "python 08_inference.py" the workers run already, and this does nothing.
+    # "flask run", or a server for real use such as gunicorn, imports this file. Then
+    # the last lines of the file do not run, and the first picture starts the workers.
+    start_workers()
+    worker = idle_workers.get()
+    try:
+        status, answer = worker.ask(file, model_type, wants_picture)
+    finally:
+        # If its process was ended, start another one: start_worker() then puts the
+        # worker back.
+        if worker.process is None:
+            start_in_background(worker)
+        else:
+            idle_workers.put(worker)
+    if status == "bad picture":
+        abort(400, f"img_file: {file.filename[:99]!r} {answer}")
+    if status == "bug":
+        app.logger.error("look_at_picture() failed:\n%s", answer)
+        abort(500)
+    return answer
 
 
 class Worker:
@@ -679,13 +714,13 @@ class Worker:
         self.pipe.close()
 
     def send_task(self, task):
-        """Send a task, which is (model_type, wants_picture). Return True if the worker
-        answers "go on"; False if it does not answer.
+        """Tell the worker which task comes: (model_type, wants_picture). Return True if
+        it answers "go on"; False if it does not answer.
 
-        Only then ask(), below, reads the uploaded file and sends it. Why not at once?
-        ask() reads the file piece by piece, and each file.read() goes on where the one
-        before has stopped. If the worker is dead, ask() learns it here, before it has
-        read anything: so a new worker still gets the file from its beginning."""
+        Why does ask(), below, not send the file at once? It reads the file piece by
+        piece, and only once. If it noticed in the middle that the worker is dead, a new
+        worker would get only the rest of the file. So it first makes sure that the
+        worker is alive."""
         if self.process is None:
             return False
         try:
@@ -782,6 +817,14 @@ start_lock = threading.Lock()
 workers_are_started = False
 
 
+# Each of these calls the next:
+#   start_workers()        all the workers, once
+#   start_in_background()  one worker: makes a thread, and does not wait for it
+#   start_worker()         runs in that thread: starts the worker, and then puts it into
+#                          idle_workers
+#   Worker.start()         makes the process, and waits until it says "ready"
+
+
 def start_workers():
     """Start the workers, unless they are started already."""
     # global: change the variable of the file; do not make a new one in the function.
@@ -797,8 +840,8 @@ def start_workers():
 
 
 def start_in_background(worker):
-    """Start a worker without waiting for it: that takes half a second. Then
-    start_worker() puts it into idle_workers."""
+    """Start a worker in a thread of its own. A start takes half a second; the caller
+    does not wait for it."""
     # daemon=True: when the server ends, this thread ends with it.
     threading.Thread(target=start_worker, args=(worker,), daemon=True).start()
 
@@ -808,9 +851,9 @@ def start_worker(worker):
     try:
         worker.start()
     except EOFError:
-        # It ended before it was ready, and has printed why.
+        # It ended before it was ready, and has printed why. It still becomes one of the
+        # idle workers: Worker.ask() tries to start it again with the next picture.
         pass
-    # If it has not started, Worker.ask() tries again with the next picture.
     idle_workers.put(worker)
 
 
@@ -830,32 +873,8 @@ def ignore_ctrl_c_while_starting():
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 
 
-def ask_worker(file, model_type, wants_picture):
-    """The answer of look_at_picture() for an uploaded file. Call abort() if there is no
-    answer."""
-    # With "python 08_inference.py" the workers run already, and this does nothing.
-    # "flask run", or a server for real use such as gunicorn, imports this file. Then
-    # the last lines of the file do not run, and the first picture starts the workers.
-    start_workers()
-    worker = idle_workers.get()
-    try:
-        status, answer = worker.ask(file, model_type, wants_picture)
-    finally:
-        # If its process was ended, start another one: start_worker() then puts the
-        # worker back.
-        if worker.process is None:
-            start_in_background(worker)
-        else:
-            idle_workers.put(worker)
-    if status == "bad picture":
-        abort(400, f"img_file: {file.filename[:99]!r} {answer}")
-    if status == "bug":
-        app.logger.error("look_at_picture() failed:\n%s", answer)
-        abort(500)
-    return answer
-
-
-# From here to part 5: what runs in the worker.
+# From here to part 5: what runs in the worker. It also runs what this calls:
+# look_at_picture() in part 1, the models, and most of part 3.
 
 
 def run_worker(pipe):
