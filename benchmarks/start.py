@@ -1,6 +1,6 @@
 """How long a lesson takes from `python` to its first answer, against a bare app.
 
-Run    python benchmarks/start.py [ROUNDS]
+Run    uv run benchmarks/start.py [ROUNDS]     (or python, with Flask)
 
 Starts 01_hello.py and a Flask app of the same length without comments in turn, 20 times
 each unless ROUNDS says otherwise, so that whatever else the machine does hits both

@@ -44,7 +44,7 @@ class Picture(NamedTuple):
 class Data(NamedTuple):
     train: list[Picture]
     dev: list[Picture]  # does not train; settings are chosen with it
-    held_close_ups: list[Picture]  # does not train; nothing is chosen with it
+    held_close_ups: list[Picture]  # does not train; the threshold is not chosen with it
     held_lookalikes: list[Picture]  # the same
 
 

@@ -7,7 +7,8 @@ URL=${1:-http://127.0.0.1:8080}
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 6. From
 # "set -v" on the shell prints each line before it runs it.
 # In a script HTTPie may look for input from another program (standard input): it then
-# waits for this input, or sends it as the body. --ignore-stdin forbids that (notes: mistake 22).
+# waits for this input, or sends it as the body. --ignore-stdin forbids that
+# (notes: mistake 22).
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Only lesson 6 has the path /json_test.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/json_test") in

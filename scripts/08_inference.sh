@@ -48,11 +48,11 @@ http --offline --form "$URL/exam" model_type=qrcode img_file=qrcode.png
 curl -s "$URL/exam" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
 #=> {"args":{},"form":{"model_type":"qrcode"},"files":{"img_file":{"filename":"qrcode.png","bytes":5445}}}
 
-# With a file ("@") HTTPie's --form makes the same body as curl -F: a part for each field.
-# A line stands before each part: two hyphens and a text that the client chooses, the
-# boundary (here "cut"). --cut-- ends the body. A file's part has a filename, an empty
-# line, and the bytes of the file. Here the file is /dev/null, which is always empty:
-# its filename is null, and no bytes follow.
+# With a file ("@") HTTPie's --form makes the same body as curl -F: a part for each
+# field. A line stands before each part: two hyphens and a text that the client chooses,
+# the boundary (here "cut"). --cut-- ends the body. A file's part has a filename, an
+# empty line, and the bytes of the file. Here the file is /dev/null, which is always
+# empty: its filename is null, and no bytes follow.
 http --offline --form --boundary=cut "$URL/exam" model_type=qrcode img_file@/dev/null
 #=> POST /exam HTTP/1.1
 #=> ...
