@@ -1,5 +1,6 @@
 """Lesson 8's worker processes: start when needed, end with the server, come back."""
 
+import io
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 import requests
-from collection import ROOT, lesson, port_of, serve, wait_until
+from collection import ROOT, imported, lesson, port_of, serve, wait_until
 from pictures import arithmetic_jpeg
 from uploads import BERRIES, CRASHED, check_refused, result_of, upload
 
@@ -85,6 +86,40 @@ def test_all_workers_are_killed_while_they_wait(server):
         result_of(server, BERRIES)
     wait_until(lambda: len(workers_of(server)) == len(before))
     assert not set(workers_of(server)) & set(before)
+
+
+class BrokenFile(io.BytesIO):
+    """A file of which only the first piece can be read."""
+
+    def read(self, size):
+        if self.tell() > 0:
+            raise OSError("the disk is gone")
+        return super().read(size)
+
+
+@pytest.fixture
+def worker():
+    """A Worker object of the lesson, in this process."""
+    worker = imported("08_inference").Worker()
+    worker.start()
+    yield worker
+    worker.stop()
+
+
+# What follows the end of a JPEG is ignored.
+LARGE = BERRIES + bytes(3_000_000)
+
+
+def test_a_file_that_cannot_be_read_to_its_end(worker):
+    """Its worker still waits for the rest: it is ended, and the next file gets another
+    one."""
+    first = worker.process.pid
+    with pytest.raises(OSError, match="the disk is gone"):
+        worker.ask(BrokenFile(LARGE), "strawberry", False)
+    assert worker.process is None
+    assert not psutil.pid_exists(first)
+    status, answer = worker.ask(io.BytesIO(LARGE), "strawberry", False)
+    assert (status, len(answer["detections"])) == ("ok", 3)
 
 
 def test_no_worker_survives_the_server(server):
