@@ -96,8 +96,9 @@ def api_inference():
     # If one file is bad, the answer is a 400 that names it, without the other results.
     results = []
     for file in files:
-        # A worker runs look_at_picture() with the bytes of the file. If the file is
-        # bad, ask_worker() calls abort() itself.
+        # A worker runs look_at_picture() with the bytes of the file. The answer is a
+        # dict, or the bytes of a JPEG if wants_picture is True. If the file is bad,
+        # ask_worker() calls abort() itself.
         answer = ask_worker(file, model_type, wants_picture)
         if wants_picture:
             # There is no second file: most_files is 1.
@@ -193,8 +194,8 @@ def resized(img, longer_side):
     new_width = max(1, round(width * scale))
     new_height = max(1, round(height * scale))
     # Mind the order: cv2.resize wants (width, height), img.shape is (height, width).
-    # INTER_AREA is the way to make a picture smaller: each new pixel is the mean of
-    # those whose place it takes.
+    # Most pictures become smaller here, and INTER_AREA is the way to do that: each new
+    # pixel is the mean of those whose place it takes.
     size = (new_width, new_height)
     return cv2.resize(img, size, interpolation=cv2.INTER_AREA), scale
 
@@ -215,9 +216,9 @@ def find_qrcodes(img):
     settings = detector.getArucoParameters()
     settings.minMarkerPerimeterRate = QR_MIN_OUTLINE
     detector.setArucoParameters(settings)
-    # This function gives the codes as bytes. The one that gives texts raises an
-    # exception if a code is not UTF-8.
-    # It returns four things. The second and the third are needed here.
+    # This function gives the codes as bytes. (detectAndDecodeMulti() gives texts, and
+    # raises an exception if a code is not UTF-8.) The answer has four items. The second
+    # and the third are needed here.
     answer = detector.detectAndDecodeBytesMulti(small)
     contents = answer[1]
     corners = answer[2]
@@ -239,10 +240,10 @@ def find_qrcodes(img):
     return detections
 
 
-# Read the neural network when this file is loaded. Each worker loads this file, so each
-# has a network of its own, and looks at one picture at a time. Two pictures at the same
-# time in one network would give errors or wrong answers. app.root_path is the folder of
-# this file.
+# Read the neural network when this file is loaded. Each worker loads this file (part 4
+# says how), so each has a network of its own, and looks at one picture at a time. Two
+# pictures at the same time in one network would give errors or wrong answers.
+# app.root_path is the folder of this file.
 NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
 # The network looks at pictures whose longer side has 384 pixels. Both sides must be
 # multiples of 32. It answers for each cell of 4 x 4 pixels.
@@ -260,6 +261,7 @@ MAX_OVERLAP = 0.5
 
 
 def find_strawberries(img):
+    # A picture with fewer than 384 pixels becomes larger.
     small, scale = resized(img, NET_SIDE)
     height, width = small.shape[:2]
     # Add grey rows below and grey columns on the right, up to the next multiples of 32.
@@ -320,7 +322,8 @@ def find_strawberries(img):
 # it starts. Reading a picture and looking at it may take at most MAX_SECONDS and (on
 # Linux) MAX_MEMORY: if your model needs more, make these two numbers in part 4 larger.
 # If your model raises an exception, the client gets a 500, and the server's terminal
-# shows the traceback. It shows what your model print()s, too.
+# shows the traceback. (Only if memory is short, the client gets a 400.) The terminal
+# shows what your model print()s, too.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -393,9 +396,8 @@ IMREAD_MODES = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-# A JPEG is decoded smaller only as long as this many pixels remain on its longer side.
-# The models need them: QR codes are searched at QR_SIDE, which is 800, and the boxes of
-# strawberries would be less exact with fewer.
+# A JPEG is decoded smaller only as long as this many pixels remain on its longer side:
+# QR codes are searched at QR_SIDE, which is 800, too.
 ENOUGH_SIDE = 800
 
 
@@ -412,7 +414,8 @@ def choose_reduction(data):
         raise BadPicture(TOO_MANY_PIXELS)
     longer_side = max(width, height)
     reduction = 1
-    # For example 4000 pixels: 2000 and 1000 are enough, 500 is not. It becomes 4.
+    # For example 4000 pixels: 2000 and 1000 are enough, 500 is not. So reduction
+    # becomes 4.
     while reduction < 8 and longer_side / (2 * reduction) >= ENOUGH_SIDE:
         reduction = 2 * reduction
     return reduction
@@ -644,12 +647,14 @@ SPAWN = multiprocessing.get_context("spawn")
 PIECE = 1_000_000
 
 
-# What happens to one file. How a worker is asked (Worker), how requests wait for one
-# (IdleWorkers), and how the workers are started comes after it, in this order.
+# ask_worker() is all that the server does with one file. Below it stand, in this order:
+# how a worker is asked (Worker), how requests wait for a worker (IdleWorkers), and how
+# the workers are started.
 def ask_worker(file, model_type, wants_picture):
     """The answer of look_at_picture() for an uploaded file. Call abort() if there is no
     answer."""
-    # With "python 08_inference.py" the workers run already, and this does nothing.
+    # With "python 08_inference.py" the workers are started already, and this does
+    # nothing.
     # "flask run", or a server for real use such as gunicorn, imports this file. Then
     # the last lines of the file do not run, and the first picture starts the workers.
     start_workers()
@@ -657,8 +662,9 @@ def ask_worker(file, model_type, wants_picture):
     try:
         status, answer = worker.ask(file, model_type, wants_picture)
     finally:
-        # If its process was ended, start another one: start_worker() then puts the
-        # worker back.
+        # Give the worker back. If its process was ended, it first needs a new one. This
+        # request does not wait for that: start_in_background() makes a thread that
+        # starts the process and then puts the worker back.
         if worker.process is None:
             start_in_background(worker)
         else:
@@ -687,8 +693,8 @@ class Worker:
         # A pipe has two ends, one for each process. What one end sends, the other
         # receives. recv() waits for it. poll(3) waits at most 3 seconds, and says
         # whether something has come. If the other end is closed, poll() returns True
-        # at once, and the recv() after it raises EOFError or ConnectionError, as send()
-        # does.
+        # at once, and then recv() raises EOFError or ConnectionError. send() raises
+        # ConnectionError.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
         # The new process calls run_worker(pipe_of_worker). daemon=True: when the
         # server ends as usual, this process is ended, too.
@@ -735,7 +741,8 @@ class Worker:
         """Return ("ok", answer), ("bad picture", reason) or ("bug", traceback)."""
         task = (model_type, wants_picture)
         # The worker may have ended since its last picture, for example because the
-        # computer ran short of memory. Or it has never started. Then start a new one.
+        # computer ran short of memory. Or it has never started. Then start a new one,
+        # and wait for it: this request needs it now.
         if not self.send_task(task):
             self.stop()
             self.start()
@@ -743,7 +750,7 @@ class Worker:
                 raise RuntimeError("a new worker does not take a picture")
         try:
             # Read a piece and send it, until a piece is empty: the file has ended.
-            # (":=" gives the name a value and tests it.)
+            # (":=" gives the name a value, and "while" tests that value.)
             while piece := file.read(PIECE):
                 self.pipe.send_bytes(piece)
             # No bytes: this was the last piece.
@@ -873,8 +880,8 @@ def ignore_ctrl_c_while_starting():
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 
 
-# From here to part 5: what runs in the worker. It also runs what this calls:
-# look_at_picture() in part 1, the models, and most of part 3.
+# From here to part 5: what runs in the worker. The worker also runs look_at_picture()
+# in part 1, the models, and most of part 3.
 
 
 def run_worker(pipe):
@@ -915,7 +922,7 @@ def receive_file(pipe):
 
 
 def answer_of_worker(data, model_type, wants_picture):
-    """What Worker.ask() returns."""
+    """Return ("ok", answer), ("bad picture", reason) or ("bug", traceback)."""
     try:
         return "ok", look_at_picture(data, model_type, wants_picture)
     except BadPicture as error:
@@ -1131,7 +1138,8 @@ def sample():
 
 
 if __name__ == "__main__":
-    # Close a connection when the server has waited for the client for 30 seconds.
+    # Every socket gets this limit, and so does each connection to a client: close it
+    # when the server has waited for the client for 30 seconds.
     socket.setdefaulttimeout(30)
     # Start the workers now, not with the first picture.
     start_workers()
