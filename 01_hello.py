@@ -13,7 +13,7 @@ from flask import Flask
 
 # The app object is your web application.
 # Python gives every file a name, __name__. By this name Flask finds the folder of the
-# app.
+# app: there it looks for other files of the app, such as pictures.
 app = Flask(__name__)
 
 
@@ -25,7 +25,7 @@ app = Flask(__name__)
 @app.route("/hello")
 def hello():
     # The text that the function returns is the answer.
-    # </h1> ends the heading (notes: mistake 1, in docs/notes.md).
+    # </h1>, with the slash, ends the heading (notes: mistake 1, in docs/notes.md).
     return "<h1>Hello World!</h1>"
 
 
@@ -37,10 +37,10 @@ if __name__ == "__main__":
     # Start Flask's development server. Flask prints a warning: this server is made for
     # learning and developing only. Ctrl+C stops it.
     app.run(
-        # A computer has several addresses. The server waits for requests at this one
-        # (notes: mistake 12). "127.0.0.1" is an address that only programs on your own
-        # computer can call. "0.0.0.0" means all the addresses: then other computers can
-        # call the server, too (notes: mistake 4).
+        # A computer has several addresses. host is the one at which the server waits
+        # for requests (notes: mistake 12). "127.0.0.1" is an address that only programs
+        # on your own computer can call. "0.0.0.0" means all the addresses: then other
+        # computers can call the server, too (notes: mistake 4).
         host="127.0.0.1",
         # The port: write a number, not a string (notes: mistake 5).
         # It is part of the URL: http://127.0.0.1:8080/hello. If a URL has no port,
@@ -66,6 +66,7 @@ if __name__ == "__main__":
 #     curl -s -w '\n' http://127.0.0.1:8080/hello
 #     #=> <h1>Hello World!</h1>
 # A function can have two routes. At the start Flask prints "Running on
-# http://127.0.0.1:8080". Before, this address was a 404; now it works, too.
+# http://127.0.0.1:8080". Before, Flask answered this address with the error 404 (not
+# found); now it works, too.
 # Write a second function below hello(), with another name and the route "/hello". Which
 # one answers?

@@ -21,17 +21,19 @@ app = Flask(__name__)
 @app.route("/test/<username>")
 def get_username(username):
     # The client (a browser or curl) chooses this text. It could be
-    # <img src=x onerror=alert(1)>. Flask sends the answer as HTML. There is no picture
-    # x, so a browser would run the JavaScript after onerror. alert(1) only opens a
-    # small window; other code could do harm. escape() turns "<" into "&lt;": then the
-    # browser shows the character "<" and runs nothing (notes: mistake 2).
+    # <img src=x onerror=alert(1)>. In HTML this means: show the picture x, and if that
+    # fails, run the JavaScript code alert(1). Flask sends the answer as HTML, and there
+    # is no picture x, so a browser would run the code. alert(1) only opens a small
+    # window; other code could do harm.
+    # escape() turns "<" into "&lt;": then the browser shows the character "<" and runs
+    # nothing (notes: mistake 2).
     text = escape(username)
     return f"test: {text} (a string)"
 
 
 # int in <int:number> is a converter: it takes only digits and turns them into an int.
-# /test/42 matches both routes. Flask takes the more exact one: this one. The order of
-# the two in the file does not matter.
+# /test/42 matches both routes. Flask takes this one: a number comes before a string.
+# The order of the two in the file does not matter.
 # -1 and 1.5 contain other characters, so they go to get_username(). Without
 # get_username() they would be a 404 (notes: mistake 6).
 # Give each view a name of its own: when a name comes twice, Flask raises AssertionError
@@ -58,8 +60,9 @@ def get_path(name):
 # sends data, PUT stores or replaces something. When you open a URL in a browser, it
 # sends GET.
 # A route answers GET requests, unless you name other methods: this one answers POST
-# and PUT. For GET or DELETE Flask answers 405 and lists the allowed methods in the
-# header Allow. (The method OPTIONS asks for that list. Flask itself answers it.)
+# and PUT. For GET or DELETE Flask answers with the status 405 (method not allowed), and
+# lists the allowed methods in the header Allow. (A client can ask for that list with
+# the method OPTIONS. Flask answers it without calling the view.)
 @app.route("/exam", methods=["POST", "PUT"])
 def exam():
     # request, from the import above, describes the request that Flask is answering now.

@@ -16,7 +16,8 @@ app = Flask(__name__)
 
 
 # abort(404) ends the view at once: it raises an exception that stands for the
-# status 404. The description is the reason: page_not_found() puts it into the page.
+# status 404. The description is the reason: page_not_found(), below, puts it into the
+# page.
 @app.route("/even/<int:number>")
 def even(number):
     if number % 2 == 1:
@@ -28,9 +29,9 @@ def even(number):
 # matches the path. What it returns is the answer.
 @app.errorhandler(404)
 def page_not_found(error):
-    # error is the exception. It holds a code (404), a name and a description. Here the
-    # description can repeat only a number. In other apps it may repeat any text that
-    # the client sent, so escape it.
+    # error is the exception. It holds a code (404), a name and a description. Here only
+    # one thing in the description comes from the client: a number, which can do no
+    # harm. In other apps it may be any text, so escape it.
     reason = f"{error.code} {error.name}: {escape(error.description)}"
     page = f"<h1>404 Error</h1>\n<p>{reason}</p>"
     # A function can return two values: the body and the status. If you return only
@@ -46,7 +47,7 @@ def divide(a, b):
     return str(quotient)
 
 
-# You can also write an error handler for a class of Python exceptions. When b is 0,
+# You can also write an error handler for one of Python's exceptions. When b is 0,
 # divide() raises ZeroDivisionError, and Flask calls this function. Flask always passes
 # the exception, so the function must take it, even if it does not use it. The status
 # 400 means that the client's request is wrong.
@@ -69,7 +70,8 @@ def fruit(number):
 # 500 means that the server's program has an error. Flask prints the traceback (the
 # lines of code that led to the error) in the server's terminal. The client gets only
 # this page.
-# error is an exception of Flask's; error.original_exception is the IndexError.
+# error is not the IndexError, but an InternalServerError; the IndexError is
+# error.original_exception.
 # With debug=True Flask does not call this function: the client gets the traceback.
 @app.errorhandler(500)
 def server_error(error):

@@ -15,7 +15,7 @@ from threading import Lock
 from flask import Flask, g, request
 from markupsafe import escape
 
-app = Flask(__name__)  # Flask, not False (notes: mistake 8).
+app = Flask(__name__)  # The notes have False here (notes: mistake 8).
 
 
 # Some work must be done once, before the first request. Do it outside the functions:
@@ -36,15 +36,14 @@ def before_request():
 
 
 # before_request(), after_request() and the view show_open() call this function. So you
-# see in which order they run. (Two more hooks and the view hosts(), further down, do
-# not call it.)
+# see in which order they run.
 def add_step(step):
     g.steps.append(step)
     # Python may collect text before it prints it. flush=True prints it at once.
     print(step, flush=True)
 
 
-# Flask makes a response from what the view returned: an object with the status, the
+# From what the view returned Flask makes a response: an object with the status, the
 # headers and the body. Flask passes it to this hook before sending it. The client sees
 # the steps in the header X-Steps.
 # The hook must take the response and return it: otherwise the client gets a 500
@@ -57,10 +56,10 @@ def after_request(response):
 
 
 # A second before_request hook: Flask calls them in the order of this file (but
-# after_request hooks in the opposite order).
+# after_request hooks in the opposite order). This hook does not call add_step().
 # If a before_request hook returns nothing (None), the next hook or the view runs. If it
-# returns anything else, that is the answer, and the view does not run
-# (notes: mistake 10).
+# returns anything else, that is the answer: neither the next before_request hook nor
+# the view runs (notes: mistake 10).
 # The status 503 means "not available now". "\n" ends the line in the terminal: so curl
 # needs no -w '\n' here.
 @app.before_request
@@ -69,7 +68,8 @@ def stop_closed():
         return "closed\n", 503
 
 
-# This view has two routes. For /closed it never runs: stop_closed() answers first.
+# This view has two routes. For /closed it never runs, since stop_closed() answers
+# first: it has this route for the Try it below.
 @app.route("/open")
 @app.route("/closed")
 def show_open():
@@ -79,13 +79,13 @@ def show_open():
 
 # At a first reading you may skip the rest, down to "if __name__".
 #
-# Some work must wait for the first request. remember_first_host() stores the host (name
-# and port) that this request used. It stores it in app.config: unlike g, this dict is
-# the same for all requests.
+# Some work can only be done with the first request, because it needs something from
+# it. remember_first_host() stores the host (name and port) that the first request used.
+# It stores it in app.config: unlike g, this dict is the same for all requests.
 # The server runs each request in a thread of its own. Threads run at the same time, so
-# two requests can be in this hook at once. The lock lets only one of them at a time run
-# the code under "with". Without it two requests could both find that FIRST_HOST is
-# missing, and the second would overwrite the first.
+# two requests can be in this hook at once. With the lock only one thread at a time runs
+# the code under "with"; the others wait. Without it two requests could both find that
+# FIRST_HOST is missing, and the second would overwrite the first.
 first_lock = Lock()
 
 

@@ -12,16 +12,16 @@ Notes  app > logger
 import logging
 from logging.handlers import RotatingFileHandler
 
-from flask import Flask, request  # Flask, not Flast (notes: mistake 17).
+from flask import Flask, request  # The notes have Flast (notes: mistake 17).
 
 app = Flask(__name__)
 
-# app.logger takes the messages of your app. A handler sends them to one place (it is
-# not an error handler). This one writes them into the file exam_log.log, in the folder
-# where you start the lesson.
-# When the file would reach 2000 bytes with the next message, exam_log.log is renamed to
-# exam_log.log.1, and a new exam_log.log starts. The old .1 becomes .2, and so on. The
-# old .10 is deleted.
+# app.logger takes the messages of your app. A log handler (not an error handler as in
+# lesson 3) sends them to one place. This one writes them into the file exam_log.log, in
+# the folder where you start the lesson.
+# When the file would reach 2000 bytes with the next message, every file moves up by
+# one: .10 is deleted, .9 becomes .10, and so on, and .1 becomes .2. Then exam_log.log
+# is renamed to exam_log.log.1, and a new exam_log.log starts.
 # With delay=True the file is created with the first message, not when the lesson
 # starts.
 file_handler = RotatingFileHandler(
@@ -32,12 +32,13 @@ file_handler = RotatingFileHandler(
 # message is. logging puts the time in the place of %(asctime)s, and so on.
 file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
-# app.logger has a handler for the terminal from the start. From here on it writes into
-# the file as well.
+# app.logger has a handler for the terminal from the start. From here on app.logger
+# writes into the file as well.
 app.logger.addHandler(file_handler)
-# In the notes the line above stands under "if not app.debug:", so that there is no log
-# file in debug mode. But at that line debug is still off: app.run(debug=True) turns it
-# on later (notes: mistake 18).
+# The notes put this line under "if not app.debug:", so that there is no log file in
+# debug mode. But then there is a log file in debug mode, too: app.run(debug=True) turns
+# debug on at the end of the program, and at the "if" it is still off
+# (notes: mistake 18).
 
 # The levels are, from low to high: DEBUG, INFO, WARNING, ERROR, CRITICAL.
 # A message must pass two levels. The first is the level of the logger: WARNING, unless
@@ -77,8 +78,8 @@ def page_not_found(error):
     # newline as \n and a Korean letter as \uXXXX.
     path = ascii(request.path)
     # Log 200 characters at most, so that one path does not fill the whole file.
-    # With a browser you also find /favicon.ico in the log: it asks for the picture in
-    # its tab.
+    # A browser also asks for /favicon.ico, the small picture in its tab: so you find
+    # that in the log, too.
     app.logger.error("404: %s", path[:200])
     return "<h1>404 Error</h1>", 404
 
@@ -95,5 +96,5 @@ if __name__ == "__main__":
 #     #=> logged
 #     tail -n 1 exam_log.log
 #     #=> ... INFO an info
-# The handler writes every level now, but the logger still drops debug().
+# The handler writes every level now, but the logger still drops the debug message.
 # What else must you change so that the debug message is in the file?

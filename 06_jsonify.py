@@ -20,6 +20,8 @@ app = Flask(__name__)
 # choose every part yourself. (The argument response is only the body.)
 @app.route("/test/<username>")
 def get_username(username):
+    # There is no escape() as in lesson 2: the answer is JSON, not HTML, so a browser
+    # does not run code in it.
     result = {"username": username, "foo": "foo", "bar": 10000}
     return app.response_class(
         # json.dumps turns the dict into text. It needs "import json"
@@ -35,11 +37,11 @@ def get_username(username):
 
 
 # 2. jsonify makes the text and sets the type. The status is 200.
-# Two settings come before the view. They apply to all answers of jsonify, and to the
-# dict of part 3.
-# Setting 1: send Korean letters as they are. Without this line, as in the notes,
-# jsonify writes a Korean letter as \uXXXX, as json.dumps does above (notes: mistake
-# 21). The old setting JSON_AS_ASCII has no effect any more.
+# First two settings for the whole app: for all answers of jsonify, and for the dict of
+# part 3, but not for json.dumps in part 1.
+# Setting 1: send Korean letters as they are. Without this line (the notes do not have
+# it) jsonify writes a Korean letter as \uXXXX, just like json.dumps above
+# (notes: mistake 21). The old setting JSON_AS_ASCII has no effect any more.
 app.json.ensure_ascii = False
 # Setting 2: keep the keys in your order. Without this line jsonify sorts them: "one",
 # "tmp", "two".
@@ -75,5 +77,6 @@ if __name__ == "__main__":
 # Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
 #     curl -s http://127.0.0.1:8080/dict
 #     #=> {"\uc778\uc0ac":"\uc548\ub155\ud558\uc138\uc694"}
-# For a program both answers are the same text. But a person cannot read this one.
+# A program that reads the JSON gets the same text from both answers. But a person
+# cannot read this one.
 # How can you make the answer of /test/한 readable, too?

@@ -17,16 +17,18 @@ app = Flask(__name__)
 
 # The part of a URL after "?" is the query string. It holds arguments of the form
 # name=value, with "&" between them: /login?user_name=foo&tmp_parameter=bar has two.
-# (The arguments of lesson 2 came from the path.) request.args holds them. Every value
-# is a string. get() returns None if the argument is missing: with get() alone you do
-# not notice that (notes: mistake 23).
+# request.args holds these arguments (not those of lesson 2, which came from the path).
+# Every value is a string.
+# If an argument is missing, get() returns None and raises no error: with get() alone
+# you do not notice that it is missing (notes: mistake 23).
 # This is not a real login: never put a password into a URL. Browsers keep URLs in their
 # history, servers in their logs.
 @app.route("/login")
 def login():
     username = request.args.get("user_name")
     if username == "foo":
-        return_data = {"auth": "success"}  # Not "seccess" (notes: mistake 24).
+        # The notes have "seccess" (notes: mistake 24).
+        return_data = {"auth": "success"}
     else:
         return_data = {"auth": "failed"}
 
@@ -69,8 +71,8 @@ def even():
 # Flask's own page for this error does not name the missing argument. This answer does.
 @app.errorhandler(BadRequestKeyError)
 def argument_missing(error):
-    # error.args has nothing to do with request.args: every Python exception has args.
-    # args[0] is the name that stood between [ and ]: for even() it is "number".
+    # error.args[0] is the name that stood between [ and ]: for even() it is "number".
+    # (error.args has nothing to do with request.args: every Python exception has args.)
     name = error.args[0]
     return jsonify({"error": f"{name} is missing in the URL"}), 400
 

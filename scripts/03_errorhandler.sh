@@ -47,7 +47,7 @@ curl -s -w '\n%{http_code}\n' "$URL/divide/8/0"
 #=> <h1>The second number must not be 0</h1>
 #=> 400
 
-# FRUITS has three fruits: number 0, 1 and 2. Ask for number 2.
+# FRUITS has three fruits, with the numbers 0, 1 and 2. Ask for number 2.
 curl -s -w '\n%{http_code}\n' "$URL/fruit/2"
 #=> melon
 #=> 200

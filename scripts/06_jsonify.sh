@@ -28,14 +28,14 @@ curl -s -w '\n%{http_code} %{content_type}\n' "$URL/test/foo"
 curl -s -w '\n' "$URL/test/%ED%95%9C"
 #=> {"username": "\ud55c", "foo": "foo", "bar": 10000}
 
-# jsonify sets the same type with less code. Its text has no spaces and ends with a
-# newline.
+# jsonify sets the same type with less code. It writes no spaces after "," and ":", and
+# ends with a newline.
 curl -s -w '%{http_code} %{content_type}\n' "$URL/json_test"
 #=> {"one":1,"two":2,"tmp":10000}
 #=> 200 application/json
 
-# This is the call in the notes. You can leave out GET: it is the default when HTTPie
-# sends no data.
+# The notes make this call with HTTPie. You can leave out GET: it is the default when
+# HTTPie sends no data.
 http --body GET "$URL/json_test"
 #=> {"one":1,"two":2,"tmp":10000}
 

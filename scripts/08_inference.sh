@@ -50,9 +50,9 @@ curl -s "$URL/exam" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
 
 # With a file ("@") HTTPie's --form makes the same body as curl -F: a part for each
 # field. A line stands before each part: two hyphens and a text that the client chooses,
-# the boundary (here "cut"). --cut-- ends the body. A file's part has a filename, an
-# empty line, and the bytes of the file. Here the file is /dev/null, which is always
-# empty: its filename is null, and no bytes follow.
+# the boundary (here "cut"). --cut-- ends the body. In each part an empty line comes
+# before the value or the bytes of the file; a file's part also has a filename. Here the
+# file is /dev/null, which is always empty: its filename is null, and no bytes follow.
 http --offline --form --boundary=cut "$URL/exam" model_type=qrcode img_file@/dev/null
 #=> POST /exam HTTP/1.1
 #=> ...
