@@ -12,7 +12,7 @@ from photographs import RIPE, UNKNOWN
 SIZE = 384  # longer side of what the network looks at, in pixels
 MULTIPLE = 32  # both sides of what the network looks at are multiples of this
 CELL = 4  # pixels of a cell's side
-GREY = 114  # fills the rest
+GREY = 114  # fills the picture up to multiples of MULTIPLE
 THRESHOLD = 0.45  # a lower score is no berry
 
 
@@ -22,10 +22,12 @@ def letterbox(image):
     scale = SIZE / max(image.shape[:2])
     width, height = (max(round(side * scale), 1) for side in image.shape[1::-1])
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    rows = -height % MULTIPLE
-    columns = -width % MULTIPLE
+    # For 216 rows: -216 % 32 is 8, and 216 + 8 is 224.
+    grey_rows = -height % MULTIPLE
+    grey_columns = -width % MULTIPLE
+    grey = (GREY, GREY, GREY)
     padded = cv2.copyMakeBorder(
-        small, 0, rows, 0, columns, cv2.BORDER_CONSTANT, value=(GREY, GREY, GREY)
+        small, 0, grey_rows, 0, grey_columns, cv2.BORDER_CONSTANT, value=grey
     )
     return padded, scale
 
@@ -36,12 +38,17 @@ def to_blob(padded):
 
 
 def target(boxes, height, width):
-    """What the network should answer to boxes (n, 5) in a picture of this size.
+    """What the network should answer to boxes (n, 5: class, x, y, w, h in pixels) in a
+    picture of this height and width.
 
-    Gives (7, rows, columns) float32 for the cells: the heat, 1 in a ripe berry's centre
-    and less around it; how much the heat counts; the distances left, top, right,
-    bottom; how much these count. And whether a ripe berry is in the picture: 1, 0, or
-    -1 where all berries are unripe, half ripe or half hidden."""
+    Gives (7, rows, columns) float32, seven numbers for each cell:
+      0    the heat: 1 in the cell with a ripe berry's centre, less around it
+      1    how much the heat counts
+      2-5  the distances to the berry's left, top, right and bottom edge, in pixels
+      6    how much the distances count
+    and whether a ripe berry is in the picture: 1.0, 0.0, or -1.0 where all berries are
+    unripe, half ripe or half hidden."""
+    # The centres of the cells, in pixels.
     xs = np.arange(width // CELL) * CELL + CELL / 2
     ys = np.arange(height // CELL) * CELL + CELL / 2
     goal = np.zeros((7, len(ys), len(xs)), np.float32)
@@ -50,17 +57,19 @@ def target(boxes, height, width):
     distances = goal[2:6]
     distances_weight = goal[6]
     heat_weight[:] = 1
-    for kind, x, y, w, h in boxes[boxes[:, 0] != RIPE]:
+    is_ripe = boxes[:, 0] == RIPE
+    for kind, x, y, w, h in boxes[~is_ripe]:
         rows = slice(int(y) // CELL, int(y + h) // CELL + 1)
         columns = slice(int(x) // CELL, int(x + w) // CELL + 1)
-        # Where ripe begins is a matter of taste, so unripe counts a little only.
+        # UNKNOWN does not count. UNRIPE counts a little only: where ripe begins is a
+        # matter of taste.
         heat_weight[rows, columns] = 0 if kind == UNKNOWN else 0.3
-    for _, x, y, w, h in boxes[boxes[:, 0] == RIPE]:
+    for _, x, y, w, h in boxes[is_ripe]:
         column = min(int(x + w / 2) // CELL, len(xs) - 1)
         row = min(int(y + h / 2) // CELL, len(ys) - 1)
-        # A hill with its top, 1, in the berry's cell. 2.2 + 0.14 w pixels to the left
-        # or right of the top it is down to 1 / e, which is 0.37. Up and down the same
-        # with h.
+        # A hill. Its top is 1, in the cell of the berry's centre. 2.2 + 0.14 w pixels
+        # to the left or right of the top it is down to 1 / e, which is 0.37; up and
+        # down the same with h.
         across = np.exp(-(((xs - xs[column]) / (2.2 + 0.14 * w)) ** 2))
         down = np.exp(-(((ys - ys[row]) / (2.2 + 0.14 * h)) ** 2))
         hill = down[:, None] * across
@@ -68,21 +77,23 @@ def target(boxes, height, width):
         # than on that of any berry before.
         near = (hill > 0.3) & (hill > heat)
         heat[:] = np.maximum(heat, hill)
-        # There the heat counts in full, inside the box of an unripe berry, too.
+        # In these cells the heat counts in full, even inside the box of another berry
+        # that is not ripe.
         heat_weight[near] = 1
-        # A large berry counts more than a small one, but only by the root of its cells.
+        # The weights of one berry add up to about the root of its hill's sum: a large
+        # berry counts more than a small one, but not as much more as it has cells.
         distances_weight[near] = hill[near] / np.sqrt(hill.sum())
         # From each cell's centre to the box's right and bottom edge. What is left of
         # the width and the height are the distances to the left and top edge.
         right, bottom = np.meshgrid(x + w - xs, y + h - ys)
-        sides = np.stack([w - right, h - bottom, right, bottom])
-        distances[:, near] = sides[:, near]
-    present = 0.0
-    if (boxes[:, 0] == RIPE).any():
-        present = 1.0
+        distances_of_all = np.stack([w - right, h - bottom, right, bottom])
+        distances[:, near] = distances_of_all[:, near]
+    presence = 0.0
+    if is_ripe.any():
+        presence = 1.0
     elif len(boxes):
-        present = -1.0
-    return goal, present
+        presence = -1.0
+    return goal, presence
 
 
 def detect(net, image, threshold):

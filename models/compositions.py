@@ -16,13 +16,14 @@ from torchvision.transforms import v2
 
 BATCH = 16
 # The longer side of a picture in pixels, in the first and in the second half of the
-# training. Lesson 8 scales a whole photograph to 384 pixels. crop(), below, often shows
-# a part of one: with 384 pixels its berries would be larger than those of lesson 8,
-# with fewer they are about as large (Touvron 2019 calls it FixRes).
+# training. Small pictures are trained faster, so the training begins with them. Both
+# are smaller than the 384 pixels of lesson 8, which scales a whole photograph to that:
+# crop(), below, often shows only a part of one, and in 384 pixels its berries would be
+# larger than those that lesson 8 sees (Touvron 2019 calls it FixRes).
 SMALL = 224
 LARGE = 288
-# How many times as often as usual such a photograph is shown, among those with berries
-# or among those without.
+# Picture.subject -> how many times as often as usual such a photograph is shown, among
+# those with berries or among those without.
 WEIGHTS = {
     "extra": 3,
     "strawberry": 0.4,
@@ -46,10 +47,12 @@ CAMERA = v2.Compose(
         v2.RandomApply([v2.JPEG((25, 95))], 0.4),
     ]
 )
-cv2.setNumThreads(1)  # several processes make pictures; threads would fight
+# Several processes may make pictures (--painters): more threads would fight.
+cv2.setNumThreads(1)
 
 
-# 1. Berries and other fruit, cut out: BGRA, the fourth channel says how solid.
+# 1. Berries and other fruit, cut out: patches (height, width, 4) uint8. The channels
+# are blue, green, red, and how solid the patch is, from 0 to 255.
 def cut_out(image, box):
     """Cut a berry out of its box with GrabCut; None where the outline is no berry."""
     x, y, w, h = box
@@ -61,7 +64,11 @@ def cut_out(image, box):
     # GrabCut is slow on large pictures.
     scale = min(160 / max(patch.shape[:2]), 1)
     patch = cv2.resize(patch, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    x, y, w, h = (scale * length for length in (x - left, y - top, w, h))
+    # The berry's box in the scaled patch.
+    x = scale * (x - left)
+    y = scale * (y - top)
+    w = scale * w
+    h = scale * h
     rect = [round(x), round(y), round(w), round(h)]
     mask = np.zeros(patch.shape[:2], np.uint8)
     cv2.grabCut(patch, mask, rect, None, None, 3, cv2.GC_INIT_WITH_RECT)
@@ -81,7 +88,7 @@ def cut_out(image, box):
 
 def cut_from_white(image):
     """Cut a fruit out of its white ground; None where the ground is not white, or the
-    fruit has 30 pixels or less."""
+    shorter side of the fruit has 30 pixels or less."""
     height, width = image.shape[:2]
     corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]
     if corners.min() < 235:
@@ -106,10 +113,11 @@ def halve(rng, patch):
     height, width = patch.shape[:2]
     depth = cv2.distanceTransform(np.uint8(patch[..., 3] > 127), cv2.DIST_L2, 3)
     depth = depth[..., None] / (depth.max() + 1)
-    # A step with "j" is a count: height numbers from -1 to 1.
+    # A step such as 80j means: 80 numbers, here from -1 to 1.
     ys, xs = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     streaks = 0.12 * np.sin(np.arctan2(ys, xs) * rng.integers(14, 34))
     paleness = np.clip(depth * rng.uniform(1.2, 2.2) + streaks[..., None], 0, 1)
+    # Blue, green, red: a dark to a bright red, and a pale core.
     rim = rng.uniform((30, 30, 150), (80, 70, 240))
     core = rng.uniform((150, 160, 215), (225, 235, 255))
     flesh = rim + (core - rim) * paleness
@@ -120,15 +128,20 @@ def halve(rng, patch):
 def turn_hue(rng, image):
     """Turn all colours by one angle: a lime or a blue shirt may become red."""
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+    # OpenCV's hue goes from 0 to 179. The sum is an int64: it does not overflow.
     hsv[..., 0] = (hsv[..., 0] + rng.integers(180)) % 180
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
 
 
 def lay(rng, canvas, patch, side, centre):
     """Scale a patch to about `side` pixels, turn it, and blend it into the canvas
-    with its shadow. Gives its outline as a mask."""
+    (height, width, 3) float32, with its shadow. centre: x, y in pixels.
+
+    Gives where it lies on the canvas: a mask (height, width) of bool."""
+    # Two factors: width and height are stretched a little differently.
     scale = side / max(patch.shape[:2]) * rng.uniform(0.85, 1.18, 2)
-    width, height = np.maximum(patch.shape[1::-1] * scale, 3).astype(int).tolist()
+    size = np.array([patch.shape[1], patch.shape[0]])
+    width, height = np.maximum(size * scale, 3).astype(int).tolist()
     patch = cv2.resize(patch, (width, height), interpolation=cv2.INTER_AREA)
     shadow = np.zeros_like(patch)
     shadow[..., 3] = cv2.GaussianBlur(patch[..., 3], (0, 0), 0.5 + 0.06 * side)
@@ -144,10 +157,12 @@ def lay(rng, canvas, patch, side, centre):
         part = layer[y : y + h, x : x + w]
         # under is a part of the canvas: "+=" changes the canvas.
         under = canvas[y : y + h, x : x + w]
+        # float32, as the canvas is.
         solid = part[..., 3:] / np.float32(255)
         under += solid * (part[..., :3] - under)
-    # The last layer is the patch.
-    return layer[..., 3] > 127
+        # The patch comes last, so this is its outline in the end.
+        outline = layer[..., 3] > 127
+    return outline
 
 
 # 2. Parts of photographs.
@@ -165,15 +180,16 @@ def crop(rng, picture, width, height):
     """A random part of a photograph, half of the time zoomed in, and its boxes."""
     boxes = picture.boxes.copy()
     photo_height, photo_width = picture.image.shape[:2]
+    # 1 is the largest part that fits, 0.2 a part with a fifth of its width.
     zoom = rng.uniform(0.2, 1) if rng.random() < 0.5 else 1
-    # How many pixels of the photograph become one pixel.
-    pixels = min(photo_width / width, photo_height / height) * zoom
-    w = max(round(width * pixels), 8)
-    h = max(round(height * pixels), 8)
+    # How many times smaller the part becomes.
+    shrink = min(photo_width / width, photo_height / height) * zoom
+    w = max(round(width * shrink), 8)
+    h = max(round(height * shrink), 8)
     x = rng.integers(photo_width - w + 1)
     y = rng.integers(photo_height - h + 1)
     if len(boxes):
-        # In place of that: around one of the berries.
+        # Not anywhere, but around one of the berries.
         _, box_x, box_y, box_w, box_h = boxes[rng.integers(len(boxes))]
         x = box_x + box_w / 2 - w * rng.uniform(0.1, 0.9)
         y = box_y + box_h / 2 - h * rng.uniform(0.1, 0.9)
@@ -193,14 +209,15 @@ def crop(rng, picture, width, height):
     return np.ascontiguousarray(image), clip(boxes, width, height)
 
 
+# 3. Pictures to train on.
 def shares(pictures):
     """How often each picture is chosen: numbers that add up to 1."""
     weights = np.array([WEIGHTS.get(picture.subject, 1) for picture in pictures])
     return weights / weights.sum()
 
 
-# How often; at least and at most how many berries; smallest and largest size in parts
-# of the picture's longer side.
+# Composed pictures. How often; at least and at most how many berries; their smallest
+# and largest size, in parts of the picture's longer side.
 LAYOUTS = [
     (0.35, 1, 5, 0.1, 0.45),  # a few
     (0.15, 1, 1, 0.5, 1.2),  # one from near
@@ -211,32 +228,36 @@ LAYOUTS = [
 
 
 class Painter(torch.utils.data.Dataset):
-    """Makes training pictures. Item n is batch n, the same whenever it is asked for."""
+    """Makes training pictures. Item n is batch n, the same whenever it is asked for.
+
+    It has no __len__: who asks for items says how many (train_strawberry.py)."""
 
     def __init__(self, pictures, seed, steps):
         self.seed = seed
         self.steps = steps
-        self.berries = [picture for picture in pictures if len(picture.boxes)]
+        # Photographs with berries, and photographs without.
+        self.positives = [picture for picture in pictures if len(picture.boxes)]
         self.negatives = [picture for picture in pictures if not len(picture.boxes)]
-        self.berry_shares = shares(self.berries)
+        self.positive_shares = shares(self.positives)
         self.negative_shares = shares(self.negatives)
         cv2.setRNGSeed(seed)  # GrabCut starts from random clusters
-        self.cuts = []
-        for picture in self.berries:
+        # Patches of berries.
+        cuts = []
+        for picture in self.positives:
             if picture.subject == "strawberry":
                 # From Fruits-360: one berry. Those on a coloured ground give None.
-                self.cuts.append(cut_from_white(picture.image))
-                continue
-            for kind, *box in picture.boxes:
-                if kind == RIPE and min(box[2:]) >= 36:
-                    self.cuts.append(cut_out(picture.image, box))
-        self.cuts = [cut for cut in self.cuts if cut is not None]
+                cuts.append(cut_from_white(picture.image))
+            else:
+                for kind, *box in picture.boxes:
+                    if kind == RIPE and min(box[2:]) >= 36:
+                        cuts.append(cut_out(picture.image, box))
+        self.cuts = [cut for cut in cuts if cut is not None]
         if not self.cuts:
             sys.exit("no berry to cut out: train needs ripe ones of 36 pixels or more")
-        # What lies on a white ground: the fruit of Fruits-360, and any other picture
-        # with four white corners.
-        self.fruits = [cut_from_white(picture.image) for picture in self.negatives]
-        self.fruits = [fruit for fruit in self.fruits if fruit is not None]
+        # Patches of what lies on a white ground: the fruit of Fruits-360, and any other
+        # picture with four white corners.
+        fruits = [cut_from_white(picture.image) for picture in self.negatives]
+        self.fruits = [fruit for fruit in fruits if fruit is not None]
 
     def __getitem__(self, step):
         """images (n, 3, H, W) uint8 RGB, goals (n, 7, H/4, W/4), wanted_presence (n,).
@@ -254,10 +275,10 @@ class Painter(torch.utils.data.Dataset):
             part, boxes = self.sample(rng, width, height)
             rgb = np.ascontiguousarray(part[..., ::-1].transpose(2, 0, 1))
             image = F.pad(CAMERA(torch.from_numpy(rgb)), margins, value=GREY)
-            goal, present = target(boxes, *image.shape[1:])
+            goal, presence = target(boxes, *image.shape[1:])
             images.append(image)
             goals.append(torch.from_numpy(goal))
-            wanted_presence.append(present)
+            wanted_presence.append(presence)
         return torch.stack(images), torch.stack(goals), torch.tensor(wanted_presence)
 
     def sample(self, rng, width, height):
@@ -266,26 +287,30 @@ class Painter(torch.utils.data.Dataset):
         42 % are photographs with berries, 28 % without, 30 % are composed."""
         choice = rng.random()
         if choice < 0.42:
-            number = rng.choice(len(self.berries), p=self.berry_shares)
-            return crop(rng, self.berries[number], width, height)
+            number = rng.choice(len(self.positives), p=self.positive_shares)
+            return crop(rng, self.positives[number], width, height)
         if choice < 0.7:
             return self.negative(rng, width, height), np.zeros((0, 5))
         return self.compose(rng, width, height)
 
     def negative(self, rng, width, height):
-        """A photograph without berries, some in other colours."""
+        """A photograph without berries, now and then in other colours."""
         number = rng.choice(len(self.negatives), p=self.negative_shares)
         image, _ = crop(rng, self.negatives[number], width, height)
-        return turn_hue(rng, image) if rng.random() < 0.25 else image
+        if rng.random() < 0.25:
+            return turn_hue(rng, image)
+        return image
 
     def background(self, rng, width, height):
-        """A photograph without berries, or soft colours as of a table; float32."""
+        """A photograph without berries, or soft colours like those of a table top:
+        (height, width, 3) float32."""
         if rng.random() < 0.5:
             return self.negative(rng, width, height).astype(np.float32)
         # Plain, soft spots, stripes, or grain.
         rows, columns = rng.choice([(1, 1), (3, 3), (60, 3), (40, 40)])
         colour = rng.uniform(30, 255) + rng.normal(0, 30, 3)
         spread = rng.uniform(0, 40)
+        # (rows, columns, 3)
         pattern = colour + rng.normal(0, spread, (rows, columns, 1))
         pattern = cv2.resize(pattern.astype(np.float32), (width, height))
         return np.clip(pattern, 0, 255)
@@ -294,7 +319,9 @@ class Painter(torch.utils.data.Dataset):
         """Something to lay down: a berry, whole or cut open, or another fruit."""
         if is_berry:
             berry = self.cuts[rng.integers(len(self.cuts))]
-            return halve(rng, berry) if rng.random() < 0.15 else berry
+            if rng.random() < 0.15:
+                return halve(rng, berry)
+            return berry
         if rng.random() < 0.6 and self.fruits:
             return self.fruits[rng.integers(len(self.fruits))]
         # Skin, cloth or food in the outline of a berry.
@@ -303,7 +330,8 @@ class Painter(torch.utils.data.Dataset):
         return np.dstack([self.negative(rng, width, height), outline])
 
     def compose(self, rng, width, height):
-        """Berries and other fruit on a background, and the boxes of the berries."""
+        """Berries and other fruit on a background, and the boxes of what is visible of
+        the berries."""
         canvas = self.background(rng, width, height)
         whole = np.array([width, height])
         middle = rng.uniform(0.3, 0.7, 2)
@@ -311,19 +339,23 @@ class Painter(torch.utils.data.Dataset):
         layout = rng.choice(len(LAYOUTS), p=[chance for chance, *_ in LAYOUTS])
         _, least, most, smallest, largest = LAYOUTS[layout]
         count = rng.integers(least, most, endpoint=True)
-        side = rng.uniform(smallest, largest)
+        # The size in this picture, in parts of its longer side.
+        share = rng.uniform(smallest, largest)
         others = rng.integers(0, 5) if count else rng.integers(1, 12)
+        # The same light for all patches: how bright blue, green and red are.
         light = rng.uniform(0.75, 1.2, 3)
-        # Which berry each pixel shows: a later one hides an earlier one.
+        # Which berry each pixel shows: a later patch hides an earlier one. Patches have
+        # the numbers 1, 2, ...; 0 means no berry.
         owner = np.zeros((height, width), np.int16)
+        # The pixels of patch 1, 2, ... that lie on the canvas, hidden or not.
         areas = []
         for is_berry in rng.permutation([True] * count + [False] * others):
             patch = self.patch(rng, is_berry)
             patch = np.clip(patch * [*light, 1], 0, 255).astype(np.uint8)
-            length = max(side * rng.uniform(0.75, 1.25) * max(width, height), 6)
+            side = max(share * rng.uniform(0.75, 1.25) * max(width, height), 6)
             centre = rng.normal(middle, spread) * whole
-            mask = lay(rng, canvas, patch, length, centre)
-            areas.append(mask.sum())  # only what lies on the canvas
+            mask = lay(rng, canvas, patch, side, centre)
+            areas.append(mask.sum())
             owner[mask] = len(areas) if is_berry else 0
         boxes = []
         for number in np.unique(owner[owner > 0]):
@@ -332,5 +364,6 @@ class Painter(torch.utils.data.Dataset):
             kind = RIPE if visible.sum() > 0.3 * areas[number - 1] else UNKNOWN
             boxes.append((kind, *cv2.boundingRect(visible)))
         boxes = np.array(boxes, np.float32).reshape(-1, 5)
-        # No box is outside: clip() makes those under 4 pixels UNKNOWN.
+        # No box reaches over the edge here. clip() is called for those with a side
+        # under 4 pixels: it makes them UNKNOWN.
         return np.clip(canvas, 0, 255).astype(np.uint8), clip(boxes, width, height)

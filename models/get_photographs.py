@@ -20,15 +20,19 @@ import cv2
 SOURCES = Path(__file__).with_name("photographs.json")
 # What the numbers in a source's label files mean.
 NAMES = {"picker": {"0": "ripe"}, "greenhouse": {"0": "ripe", "1": "unripe"}}
-# Pixels of the longer side: larger pictures without berries are scaled down in train.
+# In train, pictures of sources without berries get at most this many pixels on their
+# longer side.
 LONGEST = 448
 
 
 def read_label(path, names, image):
-    """Boxes of a YOLO label file: class, centre and size in parts of the picture."""
+    """The boxes of a YOLO label file, for labels.json: x, y, width, height in pixels.
+
+    A YOLO file has a line for each box: class, centre and size in parts of the
+    picture's width and height."""
     height, width = image.shape[:2]
     boxes = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         number, x, y, w, h = line.split()
         left = (float(x) - float(w) / 2) * width
         top = (float(y) - float(h) / 2) * height
@@ -44,18 +48,19 @@ def scaled(image):
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
 
 
-def get(clones, data):
+def copy_photographs(clones, data):
     """Read every photograph, write it and its boxes. Exits where a photograph is
     missing."""
     labels = {"train": {}, "dev": {}, "extra": {}}
     for folder in labels:
         (data / folder).mkdir(parents=True, exist_ok=True)
-    for repository, entry in json.loads(SOURCES.read_text()).items():
+    for repository, entry in json.loads(SOURCES.read_text(encoding="utf-8")).items():
         clone = clones / repository.split("/")[1]
         for name, path in entry["files"].items():
             image = cv2.imread(str(clone / path))
             if image is None:
                 sys.exit(f"{clone / path}: missing or not a readable picture")
+            # Such as train/picker_058.jpg.
             folder, file = name.split("/")
             source = file.split("_")[0]
             boxes = []
@@ -79,4 +84,4 @@ if __name__ == "__main__":
     parser.add_argument("clones", type=Path, help="folder with the five clones")
     parser.add_argument("data", type=Path, help="folder to make")
     arguments = parser.parse_args()
-    get(arguments.clones, arguments.data)
+    copy_photographs(arguments.clones, arguments.data)

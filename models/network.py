@@ -1,4 +1,4 @@
-"""The strawberry network: an ImageNet trunk, a feature pyramid, three answers.
+"""The strawberry network: an ImageNet trunk, a feature pyramid, three outputs.
 
 The trunk is EfficientNet-Lite0 without its last two blocks, and with ReLU for ReLU6.
 It has learnt from ImageNet what the world looks like; its weights come with a package
@@ -38,7 +38,8 @@ WIDTH = 48  # channels of the pyramid
 
 
 def convolution(inputs, outputs, kernel=1, stride=1, groups=1):
-    """A convolution of the trunk. Its bias stands for the batch normalisation."""
+    """A convolution of the trunk. Its bias does what batch normalisation did: see
+    load_imagenet()."""
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups)
 
 
@@ -47,15 +48,15 @@ class TrunkBlock(nn.Module):
 
     def __init__(self, inputs, outputs, kernel, stride, expansion):
         super().__init__()
-        wide = inputs * expansion
-        self.expand = convolution(inputs, wide) if expansion > 1 else None
-        self.depthwise = convolution(wide, wide, kernel, stride, groups=wide)
-        self.project = convolution(wide, outputs)
+        width = inputs * expansion
+        self.expand = convolution(inputs, width) if expansion > 1 else None
+        self.depthwise = convolution(width, width, kernel, stride, groups=width)
+        self.project = convolution(width, outputs)
         self.adds_input = stride == 1 and inputs == outputs
 
     def forward(self, features):
         wide = features
-        if self.expand:
+        if self.expand is not None:
             wide = F.relu(self.expand(features))
         narrow = self.project(F.relu(self.depthwise(wide)))
         return features + narrow if self.adds_input else narrow
@@ -70,11 +71,11 @@ class Trunk(nn.Module):
         self.blocks = nn.ModuleList()
         inputs = 32
         for repeats, kernel, stride, expansion, outputs in STAGES:
-            for repeat in range(repeats):
-                block_stride = stride if repeat == 0 else 1
-                self.blocks.append(
-                    TrunkBlock(inputs, outputs, kernel, block_stride, expansion)
-                )
+            for _ in range(repeats):
+                block = TrunkBlock(inputs, outputs, kernel, stride, expansion)
+                self.blocks.append(block)
+                # Only the first block of a stage has the stride.
+                stride = 1
                 inputs = outputs
         for layer in (self.stem, *self.blocks[:FROZEN_BLOCKS]):
             layer.requires_grad_(False)
@@ -96,7 +97,7 @@ class Trunk(nn.Module):
         fold(self.stem, "_conv_stem", "_bn0")
         for number, block in enumerate(self.blocks):
             prefix = f"_blocks.{number}."
-            if block.expand:
+            if block.expand is not None:
                 fold(block.expand, prefix + "_expand_conv", prefix + "_bn0")
             fold(block.depthwise, prefix + "_depthwise_conv", prefix + "_bn1")
             fold(block.project, prefix + "_project_conv", prefix + "_bn2")
@@ -113,8 +114,9 @@ class Trunk(nn.Module):
         return seen
 
 
-def mix(inputs, outputs, kernel=1, groups=1):
-    """A convolution of the pyramid, with batch normalisation, as it learns afresh."""
+def normalised(inputs, outputs, kernel=1, groups=1):
+    """A convolution of the pyramid. It has batch normalisation, because it is trained
+    from random numbers."""
     layer = nn.Conv2d(
         inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False
     )
@@ -124,7 +126,8 @@ def mix(inputs, outputs, kernel=1, groups=1):
 def separable(channels):
     """Look around in each channel, then mix the channels."""
     return nn.Sequential(
-        mix(channels, channels, 3, groups=channels), mix(channels, channels)
+        normalised(channels, channels, 3, groups=channels),
+        normalised(channels, channels),
     )
 
 
@@ -139,10 +142,14 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.trunk = Trunk()
-        self.lateral = nn.ModuleList(mix(channels, WIDTH) for channels in TAPS.values())
+        # For each tap: bring its features to WIDTH channels; work on the sum.
+        self.lateral = nn.ModuleList(
+            normalised(channels, WIDTH) for channels in TAPS.values()
+        )
         self.refine = nn.ModuleList(separable(WIDTH) for _ in TAPS)
         self.heat = nn.Conv2d(WIDTH, 1, 1)
         self.box = nn.Conv2d(WIDTH, 4, 1)
+        # Twice as many channels: forward() gives it the mean and the maximum.
         self.presence = nn.Conv2d(2 * TAPS[13], 1, 1)
         nn.init.constant_(self.heat.bias, -4.0)  # at first nothing is a berry
 
@@ -159,14 +166,15 @@ class Net(nn.Module):
             features = F.interpolate(features, scale_factor=2.0, mode="nearest")
             features = self.lateral[number](seen[number]) + features
             features = features + self.refine[number](features)
-        # The finest features once more: the loop has used the other three of refine.
+        # The finest features once more. The loop has used refine[2], [1] and [0]; the
+        # last one, [3], is left.
         features = features + self.refine[-1](features)
         # exp: a distance is never negative. With -4 to 4 it is 0.15 to 437 pixels.
         box = 8 * torch.exp(self.box(features).clamp(-4, 4))
         return self.heat(features), box, presence
 
 
-class Answer(nn.Module):
+class LessonNet(nn.Module):
     """The network as lesson 8 sees it: one output (n, 5, height / 4, width / 4)."""
 
     def __init__(self, net):
@@ -184,39 +192,45 @@ def area(sides):
     return (sides[:, 0] + sides[:, 2]) * (sides[:, 1] + sides[:, 3])
 
 
-def loss_of(outputs, goal, present):
+def loss_of(outputs, goals, wanted_presence):
     """How wrong the outputs are: one number from the heat, the boxes and presence.
+
+    outputs: those of Net; goals (n, 7, H/4, W/4) and wanted_presence (n,): those of
+    target() in answers.py.
 
     Heat: cross entropy, but a cell that is nearly right counts little: (1 - score) ** 2
     in a berry's own cell, score ** 2 elsewhere (focal loss). On a hill a high score
     costs less, too: (1 - wanted_heat) ** 4 (CenterNet).
-    Boxes: 1 - GIoU, which is 0 for the wanted box, and near 2 for one far away.
-    Presence: cross entropy. Where present is -1, nobody knows: it does not count."""
+    Boxes: 1 - GIoU, which is 0 for the wanted box, and grows the less the two share.
+    Presence: cross entropy. Where wanted_presence is -1, nobody knows: it does not
+    count."""
     heat, box, presence = outputs
-    wanted_heat = goal[:, 0]
-    heat_weight = goal[:, 1]
-    wanted_box = goal[:, 2:6]
-    box_weight = goal[:, 6]
+    wanted_heat = goals[:, 0]
+    heat_weight = goals[:, 1]
+    wanted_box = goals[:, 2:6]
+    box_weight = goals[:, 6]
     score = torch.sigmoid(heat[:, 0]).clamp(1e-4, 1 - 1e-4)
     is_peak = wanted_heat > 0.999
-    missed = (1 - score) ** 2 * score.log()
-    false = (1 - wanted_heat) ** 4 * score**2 * (1 - score).log()
-    focal = -(torch.where(is_peak, missed, false) * heat_weight).sum((1, 2))
-    # By the root of the number of berries: a picture with forty counts more than one
-    # with a single berry, but not forty times as much.
-    focal = (focal / is_peak.sum((1, 2)).clamp(min=1).sqrt()).mean()
+    in_peaks = -((1 - score) ** 2) * score.log()
+    elsewhere = -((1 - wanted_heat) ** 4) * score**2 * (1 - score).log()
+    heat_loss = (torch.where(is_peak, in_peaks, elsewhere) * heat_weight).sum((1, 2))
+    # Divide by the root of the number of berries: a picture with forty counts more than
+    # one with a single berry, but not forty times as much.
+    heat_loss = (heat_loss / is_peak.sum((1, 2)).clamp(min=1).sqrt()).mean()
     # Both boxes are measured from the same cell's centre. So the smaller distances give
     # what they share, and the larger ones the smallest box around both.
     shared = area(torch.minimum(box, wanted_box))
     hull = area(torch.maximum(box, wanted_box))
     union = area(box) + area(wanted_box) - shared
-    apart = (2 - shared / union - union / hull) * box_weight  # 1 - GIoU
-    giou = apart.sum() / box_weight.sum().clamp(min=1)
-    known = (present >= 0).float()
-    cross_entropy = F.binary_cross_entropy_with_logits(
-        presence.flatten(), present.clamp(min=0), known
+    # 1 - GIoU; GIoU is shared / union - (hull - union) / hull.
+    apart = (2 - shared / union - union / hull) * box_weight
+    box_loss = apart.sum() / box_weight.sum().clamp(min=1)
+    known = (wanted_presence >= 0).float()
+    presence_loss = F.binary_cross_entropy_with_logits(
+        presence.flatten(), wanted_presence.clamp(min=0), weight=known
     )
-    return focal + 2 * giou + 0.3 * cross_entropy
+    # The three are of different size: 2 and 0.3 make each of them count.
+    return heat_loss + 2 * box_loss + 0.3 * presence_loss
 
 
 def store_as_int8(path):
@@ -225,11 +239,12 @@ def store_as_int8(path):
     A DequantizeLinear node for each makes floats of them when the file is read: the
     file is a quarter as large, the network as fast as before."""
     model = onnx.load(path)
-    kept, nodes = [], []
+    initializers = []
+    nodes = []
     for weight in model.graph.initializer:
         values = numpy_helper.to_array(weight)
         if values.dtype != np.float32 or values.ndim < 4:
-            kept.append(weight)
+            initializers.append(weight)
             continue
         # 1e-12: a channel of zeros is not divided by 0.
         scale = np.abs(values).max((1, 2, 3)) / 127 + np.float32(1e-12)
@@ -237,26 +252,28 @@ def store_as_int8(path):
         zero = np.zeros(len(scale), np.int8)
         names = []
         for part, array in (("int8", rounded), ("scale", scale), ("zero", zero)):
-            names.append(f"{weight.name}_{part}")
-            kept.append(numpy_helper.from_array(array, names[-1]))
+            name = f"{weight.name}_{part}"
+            names.append(name)
+            initializers.append(numpy_helper.from_array(array, name))
         nodes.append(helper.make_node("DequantizeLinear", names, [weight.name], axis=0))
+    # A node must stand before those that use what it gives.
     nodes.extend(model.graph.node)
     del model.graph.initializer[:]
     del model.graph.node[:]
-    model.graph.initializer.extend(kept)
+    model.graph.initializer.extend(initializers)
     model.graph.node.extend(nodes)
     onnx.save(model, path)
 
 
 def export(net, path, pictures):
     """Write the ONNX file, whole or not at all, once cv2.dnn agrees with torch. (The
-    weights become int8 after that. What it costs, the score shows.)"""
-    answer = Answer(net).eval()
+    weights become int8 after that. The score shows what that costs.)"""
+    lesson_net = LessonNet(net).eval()
     draft = path.with_suffix(".draft.onnx")
     # The older exporter writes a graph that cv2.dnn reads; it warns about its age.
     warnings.simplefilter("ignore", DeprecationWarning)
     torch.onnx.export(
-        answer,
+        lesson_net,
         (torch.zeros(1, 3, SIZE, SIZE),),
         str(draft),
         dynamo=False,
@@ -272,8 +289,9 @@ def export(net, path, pictures):
         blob = to_blob(letterbox(picture.image)[0])
         reader.setInput(blob)
         with torch.no_grad():
-            expected = answer(torch.from_numpy(blob)).numpy()
-        # Distances reach hundreds of pixels, scores 1: compare each in its own measure.
+            expected = lesson_net(torch.from_numpy(blob)).numpy()
+        # Scores are at most 1, distances reach hundreds of pixels: for numbers above 1
+        # compare relatively.
         gap = np.abs(reader.forward() - expected) / np.maximum(expected, 1)
         if gap.max() > 1e-3:
             sys.exit(f"{draft}: cv2.dnn and torch differ by {gap.max():.1e}")

@@ -11,16 +11,18 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-# Half ripe or half hidden berries are UNKNOWN: the network learns nothing from them.
+# The classes of berries. UNKNOWN: half ripe or half hidden ("part" in the labels). The
+# network learns nothing from those.
 UNKNOWN, RIPE, UNRIPE = 0, 1, 2
 CLASSES = {"part": UNKNOWN, "ripe": RIPE, "unripe": UNRIPE}
 EXTRA_LABELS = Path(__file__).parent / "extra_labels.json"
-# Groups of look-alikes that never train: eight kinds of fruit (the beginning of the
-# file name, then the folder at the source: photographs.md), two blocks of the orchard,
-# all kitchens of one site.
+# Groups of look-alikes that never train.
 HELD_GROUPS = {
+    # Two blocks of the orchard.
     "apple-orchard block 9",
     "apple-orchard block 10",
+    # Eight films of Fruits-360: the beginning of the file name (photographs.md explains
+    # it), then the folder at the source.
     "f360 Nectarine",
     "f360c Apple Braeburn 1",
     "f360o apple_braeburn_1",
@@ -29,14 +31,15 @@ HELD_GROUPS = {
     "f360c Cherry Wax Red 1",
     "f360c Tomato 9",
     "f360c Tomato Heart 1",
+    # All kitchens of one site, nononsense.cooking.
     "nononsense",
 }
 
 
 class Picture(NamedTuple):
-    source: str  # where it comes from, such as "picker"
+    source: str  # where it comes from, such as "picker"; "held" for kept close-ups
     subject: str  # what is in it: the class of a look-alike, otherwise the source
-    group: str  # pictures of one group all train, or none does
+    group: str  # look-alikes of one group train together or not at all
     image: np.ndarray  # (height, width, 3) uint8, BGR
     boxes: np.ndarray  # (n, 5) float32: class, x, y, width, height in pixels
 
@@ -49,28 +52,32 @@ class Data(NamedTuple):
 
 
 def read_boxes(label, image):
-    """The boxes of a label; ValueError where one lies outside the image."""
+    """The boxes of a label; ValueError where one is empty or lies outside the image."""
     rows = [(CLASSES[box["cls"]], *box["box"]) for box in label["boxes"]]
     boxes = np.array(rows, np.float32).reshape(-1, 5)
     low = boxes[:, 1:3]
     side = boxes[:, 3:]
-    edge = np.array(image.shape[1::-1])
+    height, width = image.shape[:2]
     # Labels are rounded: one pixel over the edge is no mistake.
-    if not ((side > 0) & (low >= -1) & (low + side <= edge + 1)).all():
-        raise ValueError(f"a box lies outside its {edge} pixels")
+    if not ((side > 0) & (low >= -1) & (low + side <= [width + 1, height + 1])).all():
+        raise ValueError(
+            f"a box is empty or lies outside its {width} x {height} pixels"
+        )
     return boxes
 
 
 def load(folder, labels=None):
     """Read the pictures of a folder that have labels, in its labels.json or elsewhere.
 
-    Exits with the file's name where one is missing or wrong."""
+    Exits where one is missing or wrong, and names the file: the labels, or the picture
+    that was being read."""
     pictures = []
-    path = labels or folder / "labels.json"  # what is being read, for the message
+    labels = labels or folder / "labels.json"
+    reading = labels
     try:
-        for name, label in json.loads(path.read_text(encoding="utf-8")).items():
-            path = folder / name
-            image = cv2.imread(str(path))
+        for name, label in json.loads(labels.read_text(encoding="utf-8")).items():
+            reading = folder / name
+            image = cv2.imread(str(reading))
             if image is None:
                 raise ValueError("missing or not a readable picture")
             source = label["source"]
@@ -78,8 +85,9 @@ def load(folder, labels=None):
             group = label.get("group", source)
             boxes = read_boxes(label, image)
             pictures.append(Picture(source, subject, group, image, boxes))
+    # All that a labels.json of another form can raise.
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        sys.exit(f"{path}: unusable: {type(error).__name__}: {error}")
+        sys.exit(f"{reading}: unusable: {type(error).__name__}: {error}")
     return pictures
 
 
@@ -90,6 +98,7 @@ def read_data(folder):
     dev = load(folder / "dev")
     for name, pictures in (("train", train), ("dev", dev)):
         with_berries = sum(len(picture.boxes) > 0 for picture in pictures)
+        # None, or all of them.
         if with_berries in (0, len(pictures)):
             sys.exit(f"{folder / name}: needs pictures with and without berries")
     close_ups = load(folder / "extra", EXTRA_LABELS)

@@ -1,11 +1,12 @@
-"""Score a network file, with pictures and boxes as lesson 8 sees them."""
+"""Score a network file on pictures with known boxes."""
 
 import time
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from answers import THRESHOLD, detect
-from photographs import RIPE, UNKNOWN
+from photographs import RIPE, UNKNOWN, Picture
 
 
 def overlaps(box, others):
@@ -16,36 +17,42 @@ def overlaps(box, others):
     return shared / (box[2:].prod() + others[:, 2:].prod(1) - shared)
 
 
+class Judged(NamedTuple):
+    picture: Picture
+    ripe: int  # how many ripe berries it has
+    is_certain: bool  # a ripe berry is in it, or no berry at all
+    hits: list[tuple[float, bool]]  # of each box that counts: its score, and if right
+
+
 def judge(picture, boxes, scores):
     """Compare boxes (n, 4), best first, and their scores with a picture's berries.
 
-    Gives (picture, ripe berries, certain, [(score, right), ...]). The best box takes
-    its berry first, at an IoU of 0.5 or more. A box on a half ripe or half hidden berry
-    is left out; one on an unripe berry is wrong. certain: a ripe berry is in the
-    picture, or no berry at all."""
+    Gives Judged. The best box takes its berry first, at an IoU of 0.5 or more. A box on
+    a half ripe or half hidden berry is left out; one on an unripe berry is wrong."""
     kinds = picture.boxes[:, 0]
     is_free = kinds == RIPE  # and no box has taken it yet
     ripe = int(is_free.sum())
-    certain = ripe > 0 or not len(kinds)
+    is_certain = ripe > 0 or not len(kinds)
     hits = []
     for box, score in zip(boxes, scores, strict=True):
         iou = overlaps(box, picture.boxes[:, 1:])
         iou_of_free = np.where(is_free, iou, 0)
-        right = iou_of_free.max(initial=0) >= 0.5
-        if right:
-            # Found: a second box on it is wrong.
+        is_right = iou_of_free.max(initial=0) >= 0.5
+        if is_right:
+            # Found: a second box on it is wrong, unless it is on an UNKNOWN one, too.
             is_free[iou_of_free.argmax()] = False
         elif (iou[kinds == UNKNOWN] >= 0.5).any():
             continue  # neither right nor wrong
-        hits.append((score, right))
-    return picture, ripe, certain, hits
+        hits.append((score, is_right))
+    return Judged(picture, ripe, is_certain, hits)
 
 
 def judge_all(net, pictures):
     """What judge() says of what a network finds in each picture.
 
-    Boxes from 0.05 on: below every threshold at which figures() counts. Weak boxes take
-    nothing away from better ones, so one run is enough for all thresholds."""
+    It takes boxes with scores from 0.05 on, and figures() leaves out those below its
+    threshold. So one run is enough for all thresholds: a weak box is judged after the
+    better ones, and takes nothing away from them."""
     return [judge(p, *detect(net, p.image, 0.05)) for p in pictures]
 
 
@@ -56,22 +63,26 @@ def figures(rows, threshold=THRESHOLD):
     are answered rightly. found: how many of the pictures with ripe berries got a box.
     false: how many of those without any berry got one."""
     right = boxes = wanted = 0
-    found, false = [], []
-    for _, ripe, certain, hits in rows:
-        kept = [is_right for score, is_right in hits if score >= threshold]
+    with_berries = without_berries = found = false = 0
+    for row in rows:
+        kept = [is_right for score, is_right in row.hits if score >= threshold]
         right += sum(kept)
         boxes += len(kept)
-        wanted += ripe
-        if certain and ripe:
-            found.append(len(kept) > 0)
-        elif certain:
-            false.append(len(kept) > 0)
-    wrong_pictures = len(found) - sum(found) + sum(false)
-    image = 1 - wrong_pictures / max(len(found) + len(false), 1)
+        wanted += row.ripe
+        has_box = len(kept) > 0
+        if row.ripe:
+            with_berries += 1
+            found += has_box
+        elif row.is_certain:
+            without_berries += 1
+            false += has_box
+    pictures = with_berries + without_berries
+    right_pictures = found + without_berries - false
+    accuracy = right_pictures / pictures if pictures else 1
     return (
         f"P {right / max(boxes, 1):.3f} R {right / max(wanted, 1):.3f} "
-        f"F1 {2 * right / max(boxes + wanted, 1):.3f} image {image:.3f} "
-        f"found {sum(found)}/{len(found)} false {sum(false)}/{len(false)}"
+        f"F1 {2 * right / max(boxes + wanted, 1):.3f} image {accuracy:.3f} "
+        f"found {found}/{with_berries} false {false}/{without_berries}"
     )
 
 
@@ -82,12 +93,14 @@ def show_score(path, data):
     for threshold in (0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6):
         print(f"dev at {threshold:.2f}: {figures(rows, threshold)}")
     rows += judge_all(net, data.held_close_ups)
-    for source in sorted({row[0].source for row in rows}):
-        print(f"{source}: {figures([row for row in rows if row[0].source == source])}")
+    for source in sorted({row.picture.source for row in rows}):
+        of_source = [row for row in rows if row.picture.source == source]
+        print(f"{source}: {figures(of_source)}")
     held = judge_all(net, data.held_lookalikes)
     print("held look-alikes:", figures(held))
-    for group in sorted({row[0].group for row in held}):
-        print(f"  {group}: {figures([row for row in held if row[0].group == group])}")
+    for group in sorted({row.picture.group for row in held}):
+        of_group = [row for row in held if row.picture.group == group]
+        print(f"  {group}: {figures(of_group)}")
     cv2.setNumThreads(1)
     milliseconds = []
     for number in range(50):

@@ -3,13 +3,15 @@
 Train  uv run models/train_strawberry.py DATA --out mine.onnx
 Score  uv run models/train_strawberry.py DATA --score
 
-Without --out it reads or writes strawberry.onnx, the network of lesson 8. Ctrl-C stops
-it; the same command goes on from the last checkpoint, mine.pt. Give it the same --steps
+Without --out it reads or writes strawberry.onnx, the network of lesson 8. A training
+ends with the score. Ctrl-C stops it; the same command goes on from the last checkpoint,
+which lies beside the network and ends in .pt, such as mine.pt. Give it the same --steps
 and --seed: the checkpoint does not hold them. Delete it to start afresh. README.md
 beside this file says how good the network is, how long the training takes, and how to
 install without uv; photographs.md says what DATA holds.
 
-Read photographs.py, answers.py, compositions.py, network.py, score.py, then this file.
+In which order to read: photographs.py, answers.py, compositions.py, network.py,
+score.py, then this file.
 """
 # /// script
 # requires-python = ">=3.11"
@@ -46,10 +48,13 @@ HEAD_RATE = 2e-3
 
 
 def make_parts(device):
-    """The network, its average over the last steps, and what moves its weights."""
+    """The network, its average over the last steps, and the optimizer."""
     net = Net()
     net.trunk.load_imagenet()
+    # channels_last: the order in memory in which convolutions are fastest.
     net.to(device, memory_format=torch.channels_last)
+    # With 0.99 about the last 100 steps count. use_buffers: average the running means
+    # of the batch normalisation, too.
     smooth = torch.optim.swa_utils.AveragedModel(
         net,
         multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99),
@@ -57,7 +62,7 @@ def make_parts(device):
     )
     trunk = list(net.trunk.parameters())
     heads = [weight for name, weight in net.named_parameters() if "trunk" not in name]
-    # "peak" is our own: take_step() makes the learning rate of it.
+    # "peak" is a key of our own, the highest learning rate: take_step() scales it.
     optimizer = torch.optim.AdamW(
         [{"params": trunk, "peak": TRUNK_RATE}, {"params": heads, "peak": HEAD_RATE}],
         weight_decay=0.02,
@@ -87,12 +92,12 @@ def load_checkpoint(path, parts, device):
 def take_step(parts, batch, factor, device):
     """Show one batch to the network and move its weights, at `factor` times the peak
     learning rates. Gives the loss."""
-    images, goal, present = (tensor.to(device) for tensor in batch)
+    images, goals, wanted_presence = (tensor.to(device) for tensor in batch)
     images = images.contiguous(memory_format=torch.channels_last)
     for group in parts["optimizer"].param_groups:
         group["lr"] = group["peak"] * factor
     outputs = parts["net"](images.float() / 255)
-    loss = loss_of(outputs, goal, present)
+    loss = loss_of(outputs, goals, wanted_presence)
     parts["optimizer"].zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(parts["net"].parameters(), 5)
@@ -105,7 +110,7 @@ def show_progress(step, steps, losses, seconds):
     print(
         f"step {step} of {steps}: loss {np.mean(losses[-50:]):.3f},",
         f"{step * BATCH / seconds:.0f} pictures/s,",
-        f"{seconds / 60 * (steps / step - 1):.0f} min left ",
+        f"{seconds / step * (steps - step) / 60:.0f} min left ",
         end="\r",
         flush=True,
     )
@@ -121,6 +126,7 @@ def train(args, data):
     print(f"{len(painter.cuts)} berries, {len(painter.fruits)} fruits cut out")
     checkpoint = args.out.with_suffix(".pt")
     step, seconds = load_checkpoint(checkpoint, parts, device)
+    # As if there had been no break: earlier runs took this many seconds.
     started = time.monotonic() - seconds
     batches = torch.utils.data.DataLoader(
         painter,
@@ -139,16 +145,20 @@ def train(args, data):
         if step % 10 == 0:
             show_progress(step, args.steps, losses, seconds)
         if step % ROUND == 0 or step == args.steps:
-            finish_round(args.out, parts, data.dev, step, seconds)
+            finish_round(args.out, checkpoint, parts, data.dev, step, seconds)
             losses = []
 
 
-def finish_round(path, parts, dev, step, seconds):
-    """Write the network and, after it, the checkpoint; print the score on dev."""
-    finished = Net()  # on the CPU
+def finish_round(path, checkpoint, parts, dev, step, seconds):
+    """Write the network, then the checkpoint; print the score on dev.
+
+    In this order: a checkpoint of the last step without its network would be the end,
+    since nothing is left to do then."""
+    # The averaged network, in a fresh copy: export() wants it on the CPU.
+    finished = Net()
     finished.load_state_dict(parts["smooth"].module.state_dict())
     export(finished, path, dev)
-    save_checkpoint(path.with_suffix(".pt"), parts, step, seconds)
+    save_checkpoint(checkpoint, parts, step, seconds)
     rows = judge_all(cv2.dnn.readNetFromONNX(str(path)), dev)
     print(f"\nstep {step}: dev {figures(rows)}", flush=True)
 
@@ -161,7 +171,9 @@ def main():
     parser.add_argument(
         "--painters", type=int, default=1, help="processes that make pictures"
     )
-    parser.add_argument("--score", action="store_true", help="only score --out")
+    parser.add_argument(
+        "--score", action="store_true", help="score --out, and train nothing"
+    )
     parser.add_argument(
         "--out",
         type=Path,

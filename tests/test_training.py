@@ -56,7 +56,7 @@ def test_pictures_and_boxes_are_read(folder):
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        ([{"cls": "ripe", "box": [4, 6, 38, 20]}], "lies outside its [40 30] pixels"),
+        ([{"cls": "ripe", "box": [4, 6, 38, 20]}], "lies outside its 40 x 30 pixels"),
         ([{"cls": "ripe", "box": [-2, 6, 20, 20]}], "lies outside"),
         ([{"cls": "ripe", "box": [4, 6, 0, 20]}], "lies outside"),
         ([{"cls": "ripe", "box": [4, float("nan"), 9, 20]}], "lies outside"),
