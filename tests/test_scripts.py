@@ -25,7 +25,7 @@ from coverage import CoverageData
 
 
 def refusal_of(name, url):
-    """What a script's check says of the server at the URL: "" if it is the lesson."""
+    """What a script's check says of the server at the URL; "" if it is the lesson."""
     try:
         play.Caller(script_of(name), url, ENVIRONMENT).check()
     except play.NotPlayed as error:
@@ -41,7 +41,8 @@ def played(request, tmp_path_factory):
     source = str(ROOT / f"{name}.py")
     command = [sys.executable, "-m", "coverage", "run", f"--include={source}"]
     command += [f"--rcfile={ROOT / 'pyproject.toml'}", source]
-    # On a server of its own: "requests" and "lines" are of the script's calls alone.
+    # The checks ask a server of their own, so that the log, the requests and the lines
+    # below are of the script's calls alone.
     with lesson(name, tmp_path_factory.mktemp(name)) as server:
         checks = {other: refusal_of(other, server.url) for other in NAMES}
     with serve(command, port_of(name), folder) as server:
@@ -92,11 +93,13 @@ def test_every_method_of_every_route_is_called(played):
     reached = set()
     for method, path, status in played.requests:
         if status not in (404, 405):
-            reached.add((urls.match(urlsplit(path).path, method)[0], method))
+            path = urlsplit(path).path
+            rule, _ = urls.match(path, method, return_rule=True)
+            reached.add((rule.rule, method))
     for rule in app.url_map.iter_rules():
         if rule.endpoint != "static":
             for method in rule.methods - {"HEAD", "OPTIONS"}:
-                assert (rule.endpoint, method) in reached, f"{method} {rule}"
+                assert (rule.rule, method) in reached, f"{method} {rule}"
 
 
 def test_the_check_knows_its_lesson(played):
@@ -105,6 +108,7 @@ def test_the_check_knows_its_lesson(played):
         if name == played.name:
             assert message == ""
         else:
+            assert message.startswith("Another server answers at ")
             assert f"start: python {name}.py" in message
 
 
@@ -113,6 +117,7 @@ def test_without_a_server_the_script_says_what_to_start(name):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     message = refusal_of(name, f"http://127.0.0.1:{port}")
+    assert message.startswith("Nothing answers at ")
     assert len(message.splitlines()) == 1
     assert f"start: python {name}.py" in message
 
@@ -167,7 +172,7 @@ TERMINAL = {
 
 
 @pytest.mark.parametrize("played", TERMINAL, indirect=True)
-def test_only_the_servers_terminal_shows_it(played):
+def test_only_the_servers_terminal_shows_the_details(played):
     line, hidden = TERMINAL[played.name]
     assert line in played.log
     assert all(hidden not in answer for _, answer in played.answers)

@@ -338,15 +338,16 @@ def test_one_of_two_backends_is_killed(servers):
 @needs("nginx")
 @pytest.mark.parametrize(("without", "status"), [("", 200), (" non_idempotent", 502)])
 def test_a_backend_dies_with_the_request(servers, without, status):
-    """It goes in the middle of the request: only this word makes nginx ask the next."""
+    """It goes in the middle of a POST: nginx asks the next one only because of the word
+    non_idempotent."""
     asked = []
     with socket.create_server((serving.HOST, 0)) as dying:
 
         def die():
             with dying.accept()[0] as sock:
                 got = b""
-                while len(got) < len(HALF):
-                    got += sock.recv(1 << 16)
+                while len(got) < len(HALF) and (piece := sock.recv(1 << 16)):
+                    got += piece
                 asked.append(got)
 
         thread = threading.Thread(target=die)
@@ -356,8 +357,10 @@ def test_a_backend_dies_with_the_request(servers, without, status):
         answer = ask(nginx.port, GOOD)
         thread.join(60)
     assert len(asked) == 1
+    assert len(asked[0]) >= len(HALF)
     assert answer[0] == status
-    assert (answer == servers.good) == (status == 200)
+    if status == 200:
+        assert answer == servers.good
 
 
 @needs("gunicorn")

