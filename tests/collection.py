@@ -110,9 +110,12 @@ def lesson(name, cwd, env=None, new_group=False):
 
 
 def make_calls(name, server, folder, calls=None):
-    """Make these calls, or all of the lesson's script; yield (call, answer)."""
+    """Make these calls, or all of the lesson's script, in a folder; yield (call,
+    answer)."""
     caller = play.Caller(script_of(name), server.url, ENVIRONMENT, cwd=folder)
-    for call in caller.calls if calls is None else calls:
+    if calls is None:
+        calls = caller.calls
+    for call in calls:
         yield call, caller.run(caller.filled(call.command), 60)
 
 

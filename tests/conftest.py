@@ -1,4 +1,5 @@
-"""Fixtures: lesson 8 as a module, a copy of the collection, and one that is set up."""
+"""Fixtures: lesson 8 as a module, a copy of the collection, and one that is set up;
+and posix, which skips a test on Windows."""
 
 import os
 import shutil
@@ -12,10 +13,11 @@ from collection import ROOT, imported
 
 @pytest.fixture
 def posix():
-    """For tests with signals (coverage writes its file at SIGTERM), or with quotes in
-    the name of a file."""
+    """Skip the test on Windows: it needs signals (coverage writes its file at SIGTERM),
+    or quotes in the name of a file."""
     if os.name == "nt":
-        pytest.skip("Windows has no signals and no such names: wsl sh scripts/test.sh")
+        reason = "Windows has no signals, and no quotes in the names of files"
+        pytest.skip(f"{reason}: wsl sh scripts/test.sh")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,8 @@ def copy(tmp_path):
 
 @pytest.fixture
 def ready(posix, copy):
-    """The same, set up: with the packages of the environment that runs the tests."""
+    """The folder of the fixture `copy`, set up: with the packages of the environment
+    that runs the tests."""
     venv = copy / ".venv"
     venv.mkdir()
     # Leave out the files that run.sh and test.sh write: the lines below write them

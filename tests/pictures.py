@@ -1,4 +1,4 @@
-"""Pictures for the tests, made here: plain ones, and PNGs put together by hand."""
+"""Pictures for the tests: plain ones, and PNG and JPEG files put together by hand."""
 
 import base64
 import functools
@@ -7,8 +7,6 @@ import zlib
 
 import cv2
 import numpy as np
-
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def plain(width, height, value=128):
@@ -24,6 +22,28 @@ def jpeg(img, *options):
 def png(img):
     """The bytes of a PNG file."""
     return cv2.imencode(".png", img)[1].tobytes()
+
+
+def webp(img):
+    """The bytes of a WebP file."""
+    return cv2.imencode(".webp", img, (cv2.IMWRITE_WEBP_QUALITY, 80))[1].tobytes()
+
+
+def decoded(data):
+    """The picture in a file, (height, width, 3) uint8, blue first."""
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+
+
+def qr(content, scale=6):
+    """A QR code in grey, (side, side) uint8; content: a text, or bytes as they are."""
+    code = cv2.QRCodeEncoder.create().encode(content)
+    code = np.pad(code, 4, constant_values=255)
+    return cv2.resize(code, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+
+
+# --- PNG by hand.
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def png_chunk(name, body, length=None):
@@ -43,21 +63,11 @@ def png_head(width, height):
 PNG_END = png_chunk(b"IEND", b"")
 
 
-def decoded(data):
-    """The picture in a file, (height, width, 3) uint8, blue first."""
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+# --- JPEG by hand: FF D8, then segments, then FF D9.
 
-
-def webp(img):
-    """The bytes of a WebP file."""
-    return cv2.imencode(".webp", img, (cv2.IMWRITE_WEBP_QUALITY, 80))[1].tobytes()
-
-
-def qr(content, scale=6):
-    """A QR code in grey, (side, side) uint8; content: a text, or bytes as they are."""
-    code = cv2.QRCodeEncoder.create().encode(content)
-    code = np.pad(code, 4, constant_values=255)
-    return cv2.resize(code, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+QUANTIZATION = 0xDB
+START_OF_SCAN = 0xDA
+APPLICATION = 0xE1  # such as EXIF
 
 
 def jpeg_segment(kind, body):
@@ -72,20 +82,18 @@ def frame(kind, width, height):
     return jpeg_segment(kind, b"\x08" + size + b"\x03" + colours)
 
 
-DEFINE_QUANTIZATION = 0xDB
-START_OF_SCAN = 0xDA
-
-
 def scans(count, parameters, data):
-    """So many passes over the picture, one colour each, then the end of the file.
+    """`count` passes over the picture, one colour each, then the end of the file.
 
-    parameters: the last three bytes of a scan's head, which choose what it holds."""
-    # One colour, which one, and no table of its own.
-    heads = [
-        jpeg_segment(START_OF_SCAN, bytes([1, n % 3, 0, *parameters]))
-        for n in range(count)
-    ]
-    return b"".join(head + data for head in heads) + b"\xff\xd9"
+    parameters: the last three bytes of a scan's head, which choose what it holds:
+    (0, 63, 0) all of it at once, (1, 0, 0) the pixels themselves (lossless)."""
+    parts = []
+    for number in range(count):
+        colour = number % 3
+        # How many colours, which one, and the number of its table.
+        head = bytes([1, colour, 0, *parameters])
+        parts.append(jpeg_segment(START_OF_SCAN, head) + data)
+    return b"".join(parts) + b"\xff\xd9"
 
 
 # The data of one block of 8 x 8 pixels. When it ends, the decoder goes on with zeros.
@@ -93,8 +101,9 @@ NOISE = base64.b64decode("9gkjI/lAdNg06YytJXg+FUaFhUvDXVCgSio9dagVEEUy/jOM3rwI")
 
 
 def arithmetic_jpeg(count):
-    """SOF9: arithmetic coding, 25 megapixels for every scan of 49 bytes."""
-    ones = jpeg_segment(DEFINE_QUANTIZATION, b"\0" + b"\1" * 64)
+    """A JPEG with arithmetic coding (SOF9): for each of its scans, 49 bytes, the decoder
+    computes 25 megapixels."""
+    ones = jpeg_segment(QUANTIZATION, b"\0" + b"\1" * 64)
     head = b"\xff\xd8" + ones + frame(0xC9, 5000, 5000)
     return head + scans(count, (0, 63, 0), NOISE)
 
@@ -104,12 +113,13 @@ def with_orientation(data, orientation):
     tag, short = 0x0112, 3
     tiff = b"MM\0*\0\0\0\x08"
     tiff += struct.pack(">HHHIHHI", 1, tag, short, 1, orientation, 0, 0)
-    return data[:2] + jpeg_segment(0xE1, b"Exif\0\0" + tiff) + data[2:]
+    return data[:2] + jpeg_segment(APPLICATION, b"Exif\0\0" + tiff) + data[2:]
 
 
 @functools.cache
 def largest_picture():
-    """Nearly 16 MB, 25 megapixels, progressive, full colour: what costs the most."""
+    """25 megapixels, progressive, full colour: what costs the most. Zeros at its end make
+    a file of nearly 16 MB of it."""
     noise = np.random.default_rng(0).integers(0, 256, (625, 625, 3), np.uint8)
     data = jpeg(
         cv2.resize(noise, (5000, 5000), interpolation=cv2.INTER_LINEAR),

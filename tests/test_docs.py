@@ -169,14 +169,28 @@ def test_both_languages_have_the_same_sections(english, korean):
 
 @both_languages
 def test_both_languages_have_the_same_links(english, korean):
-    for ours, theirs in zip(sections(english), sections(korean)):
-        assert files_linked(ours.text) == files_linked(theirs.text), ours.title
+    pairs = zip(sections(english), sections(korean), strict=True)
+    for in_english, in_korean in pairs:
+        linked = files_linked(in_korean.text)
+        assert files_linked(in_english.text) == linked, in_english.title
 
 
 def files_linked(text):
     """The targets of the links, without the language; not those into the same page."""
     targets = [link.replace(".ko.md", ".md") for link in links_in(text)]
     return Counter(target for target in targets if not target.startswith("#"))
+
+
+@korean_page
+def test_korean_pages_link_to_korean_pages(page):
+    """Only one link leads to a page in English that is there in Korean, too: that to
+    the page itself."""
+    english = []
+    for link in links_in(read(page)):
+        path = (page.parent / link.partition("#")[0]).resolve()
+        if path.with_suffix(".ko.md").exists():
+            english.append(path)
+    assert english == [page.with_name(page.name.replace(".ko", ""))]
 
 
 @korean_page
@@ -209,8 +223,10 @@ def test_readme_is_short(page):
 
 def test_both_readmes_have_the_same_code():
     assert code_blocks(read(README)) == code_blocks(read(README_KO))
-    for ours, theirs in zip(sections(README), sections(README_KO)):
-        assert Counter(code_in(ours.text)) == Counter(code_in(theirs.text)), ours.title
+    pairs = zip(sections(README), sections(README_KO), strict=True)
+    for in_english, in_korean in pairs:
+        code = Counter(code_in(in_korean.text))
+        assert Counter(code_in(in_english.text)) == code, in_english.title
 
 
 def test_readme_shows_what_the_player_prints():
@@ -253,10 +269,13 @@ def test_mistakes_are_numbered_in_order(page):
 
 
 def test_mistakes_are_the_same_in_both_languages():
-    for ours, theirs in zip(mistakes(NOTES), mistakes(NOTES_KO), strict=True):
-        assert MARKS[ours.mark] == theirs.mark, ours.number
-        assert Counter(code_in(ours.text)) == Counter(code_in(theirs.text)), ours.number
-        assert files_linked(ours.text) == files_linked(theirs.text), ours.number
+    pairs = zip(mistakes(NOTES), mistakes(NOTES_KO), strict=True)
+    for in_english, in_korean in pairs:
+        number = in_english.number
+        assert MARKS[in_english.mark] == in_korean.mark, number
+        code = Counter(code_in(in_korean.text))
+        assert Counter(code_in(in_english.text)) == code, number
+        assert files_linked(in_english.text) == files_linked(in_korean.text), number
 
 
 def test_the_notes_have_each_mistake():

@@ -259,7 +259,7 @@ def test_a_lesson_that_cannot_be_played_on(old, new, message, copy):
     done = play_copy(copy, 1, "--limit", 1)
     assert done.returncode == 1
     assert message in done.stdout
-    assert re.search(r"\n01_hello\s+0 of \d+\s+\S", done.stdout)
+    assert re.search(r"\n01_hello +0 of \d+ +\S", done.stdout)
     if "within" in message:
         first = play.read_script(script_of("01_hello"))[1][0]
         assert f"scripts/01_hello.sh:{first.line}: {message}" in done.stdout

@@ -105,7 +105,11 @@ def test_the_pictures_are_drawn_by_code_in_the_repository(tmp_path):
         new = cv2.imread(str(tmp_path / name))
         old = cv2.imread(str(PICTURES / name))
         assert new.shape == old.shape
-        assert np.abs(new.astype(int) - old).mean() < 1
+        difference = np.abs(new.astype(int) - old)
+        if name == "qrcode.png":
+            assert not difference.any()
+        # Another processor or encoder may round another way, a little.
+        assert difference.max() <= 30
 
 
 def test_the_network_is_small():
