@@ -88,6 +88,7 @@ def read_calls(path, lines, first_number):
             goes_on = previous.startswith("#") and not previous.startswith("#=>")
             remark = f"{remark}\n{line}" if goes_on else line
         elif previous.endswith("\\"):
+            # The call goes on in this line.
             calls[-1].command += f"\n{line}"
         elif line.strip():
             calls.append(Call(Path(path), number, remark, line))
@@ -98,6 +99,7 @@ def read_calls(path, lines, first_number):
 def holds(promise, answer):
     """Return whether the answer (a text) is what the promise (a list of lines) says."""
     pattern = ""
+    # Empty lines at the end do not count, neither here nor in the answer.
     for line in "\n".join(promise).rstrip("\n").split("\n"):
         if line == "...":
             pattern += r"(?:.*\n)*"
@@ -124,8 +126,9 @@ class TryIt:
         places = places_of(self.new, lines)
         if not places:
             return False
-        # The new lines may repeat the old ones, so the old ones are looked for in the rest.
-        # The empty line keeps the lines before and after from being read as neighbours.
+        # The new lines may repeat the old ones, as in lesson 1: so look for the old ones
+        # in the rest. The empty line keeps apart what stands before and after the new
+        # lines: together they could look like the old ones.
         end = places[0] + len(self.new)
         rest = lines[: places[0]] + [""] + lines[end:]
         return not places_of(self.old, rest)
@@ -175,7 +178,8 @@ received = None
 def start_process(command, **options):
     """Start a process in a group of its own, and remember it until stop_process()."""
     global starting
-    # A signal that comes while the process starts would lose it, so it waits.
+    # If a signal ended this program just now, the process would stay behind. So the
+    # signal waits until the process is remembered.
     starting = True
     try:
         process = subprocess.Popen(
@@ -190,7 +194,7 @@ def start_process(command, **options):
 
 
 def stop_process(process):
-    """End a process and whatever it started."""
+    """End a process and its children; on Windows only the process itself."""
     if os.name == "posix":
         end_group(process, signal.SIGTERM)
         try:
@@ -233,7 +237,8 @@ def end_at_signals():
 
 
 def environment(folder):
-    """Return the environment variables for a lesson and for its calls."""
+    """Return the environment variables for a lesson and for its calls. HTTPie's
+    settings go into the folder."""
     # The caller's own settings must not change what is played.
     variables = {
         name: value
@@ -258,10 +263,11 @@ def environment(folder):
 
 
 class NotPlayed(Exception):
-    """Why a lesson cannot be played, or cannot be played on."""
+    """Why a lesson cannot be played, or cannot go on."""
 
 
-# What every server prints: the lines at its start, and one line for each request.
+# What every server prints: the lines at its start, and a line for each request, such
+# as  127.0.0.1 - - [28/Nov/2026 20:02:31] "GET /hello HTTP/1.1" 200 -
 USUAL = re.compile(
     r" \* (Serving Flask app|Debug mode: off|Running on)|Press CTRL\+C to quit"
     r"|WARNING: This is a development server"
@@ -270,12 +276,13 @@ USUAL = re.compile(
 
 
 class Server:
-    """A lesson, started as its reader starts it: its URL and what it prints."""
+    """A lesson, started as its reader starts it, and what it prints."""
 
     def __init__(self, lesson, options):
         self.name = lesson.name
         self.env = options.env
         self.process = None
+        # How many bytes of the output were shown.
         self.position = 0
         # The output goes into a file, so that it is complete when a call ends.
         self.log = options.folder / f"{lesson.stem}.log"
@@ -283,7 +290,7 @@ class Server:
 
     def start(self, url):
         """Start the lesson, wait until it listens, and return its URL."""
-        if answers(url):
+        if is_listening(url):
             port = urlsplit(url).port
             raise NotPlayed(
                 f"Port {port} is in use. Stop the program that uses it "
@@ -305,7 +312,7 @@ class Server:
             if ready:
                 # The lesson says it itself: the reader may have changed the port.
                 return ready[1].decode()
-            if answers(url):
+            if is_listening(url):
                 return url
             time.sleep(0.02)
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -334,7 +341,7 @@ class Server:
 
 
 def without_library_frames(lines):
-    """Return the lines, with "..." for what a traceback says about Flask's own files."""
+    """Return the lines of a traceback, with "..." for those of installed packages."""
     kept = []
     in_library = False
     for line in lines:
@@ -349,7 +356,7 @@ def without_library_frames(lines):
     return kept
 
 
-def answers(url):
+def is_listening(url):
     """Return whether something accepts connections at the URL's host and port."""
     address = urlsplit(url)
     try:
@@ -382,6 +389,7 @@ class Caller:
 
     def sh(self, code, limit=None):
         """Run this code with the script's arguments; return (status, output)."""
+        # sh takes the words after the code as $0, $1 and $2.
         process = start_process(
             ["sh", "-c", code, self.script, self.url, self.photo],
             cwd=self.cwd,
@@ -414,7 +422,8 @@ class Caller:
         return dict(zip(names, output.split("\0")))
 
     def filled(self, command):
-        """Return the command with the values in the place of the names."""
+        """Return the command with the values in the place of the names: a reader can
+        copy it and run it as it is shown."""
         values = self.values()
 
         def value_of(match):
@@ -439,7 +448,7 @@ class Caller:
 
 # --- What the reader sees.
 
-GREEN, RED, GREY, BOLD = "32", "31", "2", "1"
+GREEN, RED, GREY, BOLD = "32", "31", "2", "1"  # codes for the terminal
 
 
 def say(text=""):
@@ -455,7 +464,9 @@ def paint(text, colour):
 
 
 def fold(line, width):
-    """Return a long line of JSON as several lines, cut where a reader would cut it."""
+    """Return a long line of JSON as several lines, cut after "," or before an object:
+
+    [{"a":1},{"b":2}] becomes  [  and  {"a":1},  and  {"b":2}]"""
     if len(line) <= width or not line.startswith(("{", "[")):
         return [line]
     lines = []
@@ -464,7 +475,7 @@ def fold(line, width):
     for part in re.split(r"(?<=\[)(?=\{)|(?<=\},)(?=\{)", line):
         indent = "    " * depth
         piece = indent
-        for word in re.split("(?<=,)", part):
+        for word in re.findall("[^,]*,|[^,]+", part):
             if len(piece + word) > width and piece.strip():
                 lines.append(piece)
                 piece = indent + "    "
@@ -495,11 +506,11 @@ class Result:
     name: str
     promised: int = 0
     held: int = 0
-    first: str = ""
+    first_failure: str = ""
 
     @property
     def is_good(self):
-        return not self.first
+        return not self.first_failure
 
 
 def play_lesson(lesson, server, options):
@@ -524,7 +535,7 @@ def play_lesson(lesson, server, options):
         if edit_is_made and result.is_good:
             show_way_back(lesson, try_it)
     except (NotPlayed, ScriptError, OSError, UnicodeDecodeError) as error:
-        result.first = result.first or str(error).splitlines()[0]
+        result.first_failure = result.first_failure or str(error).splitlines()[0]
         say(paint(str(error), RED))
         if server:
             say_server_lines(server.new_lines())
@@ -541,7 +552,7 @@ def play_calls(calls, caller, server, result, options):
         remark = call.remark
         is_good = play_call(call, caller, server, options)
         if not is_good:
-            result.first = result.first or str(call)
+            result.first_failure = result.first_failure or str(call)
         elif is_compared(call, options):
             result.held += 1
         if server:
@@ -564,9 +575,9 @@ def play_call(call, caller, server, options):
     try:
         answer = caller.run(command, options.limit)
     except subprocess.TimeoutExpired:
-        reason = f"{call}: no answer within {options.limit:g} seconds."
         if options.quiet:
             say(f"{call.remark}\n{head}")
+        reason = f"{call}: no answer within {options.limit:g} seconds."
         raise NotPlayed(reason) from None
     answer += take_error_out_of_picture(command, caller.cwd)
     is_good = not is_compared(call, options) or holds(call.promise, answer)
@@ -612,7 +623,8 @@ def take_error_out_of_picture(command, folder):
     if not match or not (folder / match[1]).is_file():
         return ""
     data = (folder / match[1]).read_bytes()
-    if data.startswith(b"\xff\xd8\xff"):
+    is_jpeg = data.startswith(b"\xff\xd8\xff")
+    if is_jpeg:
         return ""
     (folder / match[1]).unlink()
     return data.decode(errors="replace")
@@ -648,7 +660,7 @@ def play_all(lessons, options):
     say(f"{'lesson':{width}}  promises held  first that did not")
     for result in results:
         held = f"{result.held} of {result.promised}"
-        line = f"{result.name:{width}}  {held:13}  {result.first}"
+        line = f"{result.name:{width}}  {held:13}  {result.first_failure}"
         say(paint(line.rstrip(), GREEN if result.is_good else RED))
     held = sum(result.held for result in results)
     promised = sum(result.promised for result in results)
@@ -668,8 +680,8 @@ def watch(lesson, options):
         server = Server(lesson, options)
         result = play_lesson(lesson, server, options)
         summary = f"{result.held} of {result.promised} promises hold."
-        if result.first:
-            summary += f" First trouble: {result.first}"
+        if result.first_failure:
+            summary += f" First trouble: {result.first_failure}"
         clock = time.strftime("%H:%M:%S")
         colour = GREEN if result.is_good else RED
         say(paint(f"{clock} {lesson.name}: {summary}", colour))
@@ -756,7 +768,7 @@ def read_arguments(words):
         parser.error("watch starts the lesson itself: leave out --url")
     if options.watch and options.step:
         parser.error("watch does not wait for Enter: leave out --step")
-    if options.url and options.limit:
+    if options.url and options.limit is not None:
         parser.error("--url has no time limit: leave out --limit")
     if not options.url and options.limit is None:
         # With --url there is none: the reader may be in a debugger.
@@ -792,8 +804,8 @@ def main():
                 for process in list(running):
                     stop_process(process)
     except BrokenPipeError:
-        # Nobody reads the output any more (| head -3), not even what Python prints at its
-        # end.
+        # Nobody reads the output any more (| head -3). Throw away the rest, so that
+        # Python does not fail when it prints that at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
 

@@ -30,13 +30,13 @@ def script_of(name):
 
 
 def port_of(name):
-    """The port that a lesson names: 8080, or 4958 for lesson 8."""
+    """The port that a lesson must have: 8080, or 4958 for lesson 8."""
     return 4958 if name == "08_inference" else 8080
 
 
-def answers(port):
+def is_listening(port):
     """Whether something accepts connections on this port of 127.0.0.1."""
-    return play.answers(f"http://127.0.0.1:{port}")
+    return play.is_listening(f"http://127.0.0.1:{port}")
 
 
 def wait_until(condition, seconds=20):
@@ -72,7 +72,7 @@ def serve(command, port, cwd, env=None, new_group=False):
     """Start `command` in `cwd`, wait until `port` answers; stop it at the end.
 
     new_group: in a group of processes of its own, as a terminal does."""
-    assert not answers(port), f"port {port} is in use: stop what uses it"
+    assert not is_listening(port), f"port {port} is in use: stop what uses it"
     log_file = Path(cwd) / "server.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
@@ -88,7 +88,7 @@ def serve(command, port, cwd, env=None, new_group=False):
     try:
         # Not wait_until(): its message would lack what the server has printed.
         deadline = time.monotonic() + 60
-        while not answers(port):
+        while not is_listening(port):
             late = process.poll() is not None or time.monotonic() > deadline
             assert not late, f"{command} did not start:\n{server.log}"
             time.sleep(0.05)

@@ -18,7 +18,7 @@ from collection import (
     LESSONS,
     PICTURES,
     ROOT,
-    answers,
+    is_listening,
     lesson,
     script_of,
     wait_until,
@@ -116,7 +116,7 @@ def assert_nothing_left(folder):
         words = process.info["cmdline"] or []
         assert process.info["cwd"] != str(folder), words
         assert not any(str(folder) in word for word in words), words
-    assert not answers(8080)
+    assert not is_listening(8080)
 
 
 # --- What holds, and what is shown.
@@ -382,7 +382,7 @@ def test_watch_plays_again_at_every_save(ready, run_player):
     change(ready / "scripts" / "03_errorhandler.sh", "#=> melon", "#=> lemon")
     assert "expected| lemon\n" in player.wait_for(one_does_not)
     # The lesson runs on, for calls of the reader's own.
-    assert answers(8080)
+    assert is_listening(8080)
     assert player.end(signal.SIGINT) == 130
     assert_nothing_left(ready)
 
