@@ -1,14 +1,14 @@
-"""How many pictures lesson 8 answers in a second, beside a program without a server.
+"""How many pictures lesson 8 answers in a second, compared with no server at all.
 
 Run    uv run benchmarks/serving.py     (or python, with the packages named below)
 
-Needs port 4958: stop a lesson 8 that runs.
+Needs port 4958: stop lesson 8 if it is running. Takes about ten minutes.
 Starts lesson 8 with the commands of docs/serving.md, asks it from another process, and
 prints how soon each server gives its first answer, and one table. Everything stays on
-127.0.0.1 and ends within ten minutes. The baseline is a program without a server:
-threads that decode the same files in full and look at them. Read the ratios, not the
-absolute numbers: the baseline and the servers take turns, so that whatever else the
-machine does hits all of them alike.
+127.0.0.1. The baseline is a program without a server: threads that decode the same
+files at full size and search them for strawberries. Read the ratios, not the absolute
+numbers: the baseline and the servers take turns, so that whatever else the machine does
+hits all of them alike.
 """
 # /// script
 # requires-python = ">=3.11"
@@ -58,17 +58,18 @@ BASELINE_THREADS = (1, 2)
 # 1. The clients: raw sockets, and requests that are made beforehand.
 
 
-def post(*files, path="/inference", fields=(("model_type", "strawberry"),)):
-    """The bytes of a request with these (file name, content) pairs as img_file."""
+def post(*files, fields=(("model_type", "strawberry"),)):
+    """The bytes of a request for /inference: fields are (name, text) pairs, files are
+    (file name, bytes) pairs that are sent as img_file."""
     parts = [(f'name="{name}"', text.encode()) for name, text in fields]
     parts += [(f'name="img_file"; filename="{name}"', file) for name, file in files]
     body = b""
-    for names, content in parts:
-        body += f"--cut\r\nContent-Disposition: form-data; {names}\r\n\r\n".encode()
+    for header, content in parts:
+        body += f"--cut\r\nContent-Disposition: form-data; {header}\r\n\r\n".encode()
         body += content + b"\r\n"
     body += b"--cut--\r\n"
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(body)}\r\n"
+        f"POST /inference HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(body)}\r\n"
         "Content-Type: multipart/form-data; boundary=cut\r\n\r\n"
     )
     return head.encode() + body
@@ -129,8 +130,9 @@ def ask(port, request, timeout=TIMEOUT):
 
 
 def load(port, request, wanted, clients, seconds):
-    """Ask with so many clients. Gives the seconds of each answer, the rate, and the
-    part of the time in which this process, the clients, used a core."""
+    """Ask with this many clients at once. wanted: the status and the body that each
+    answer must have. Gives the seconds of each answer, the answers per second, and the
+    part of the time in which this process, that of the clients, used a core."""
     stop = time.perf_counter() + seconds
 
     def ask_again_and_again(_):
@@ -159,14 +161,15 @@ def load(port, request, wanted, clients, seconds):
 
 
 def baseline(data, threads, seconds):
-    """(rate, CPU seconds for each picture) of so many threads in this process."""
+    """Pictures per second, and CPU seconds for each picture, of this many threads in
+    this process. data: the bytes of a file."""
     cv2.setNumThreads(1)
-    numbers = np.frombuffer(data, np.uint8)
+    encoded = np.frombuffer(data, np.uint8)
     # A network must not be used by two threads: every thread has a lesson of its own.
     lessons = [imported_lesson() for _ in range(threads)]
 
     def look(lesson):
-        img = cv2.imdecode(numbers, cv2.IMREAD_COLOR)
+        img = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
         lesson.inference(img, "strawberry")
 
     def look_until(lesson, stop):
@@ -202,15 +205,15 @@ def imported_lesson():
 
 
 def commands():
-    """{server: command}: the first command of each kind in docs/serving.md."""
+    """{server: command}: the first line in docs/serving.md with this beginning."""
     text = SERVING.read_text(encoding="utf-8").splitlines()
-    starts = {"python": "python 08_inference.py"}
+    beginnings = {"python": "python 08_inference.py"}
     if sys.platform != "win32":
-        starts["gunicorn"] = "gunicorn 08_inference:app"
-    starts["waitress"] = 'python -c "import importlib, waitress;'
+        beginnings["gunicorn"] = "gunicorn 08_inference:app"
+    beginnings["waitress"] = 'python -c "import importlib, waitress;'
     found = {}
-    for name, start in starts.items():
-        found[name] = next(line for line in text if line.startswith(start))
+    for name, beginning in beginnings.items():
+        found[name] = next(line for line in text if line.startswith(beginning))
     return found
 
 
@@ -272,7 +275,7 @@ def seconds_to_first_answer(name, command, request, folder):
 
 
 def tree(process):
-    """The process and all that it has started: workers, and gunicorn's own."""
+    """The process and all processes that it has started, directly or not."""
     main = psutil.Process(process.pid)
     return [main, *main.children(recursive=True)]
 
@@ -288,38 +291,38 @@ def cpu_seconds(process):
 # 4. The table.
 
 
-def measure_round(seconds, servers, picture, data, expected, asking, bare):
-    """A line of figures for each number of threads of the baseline, then one for each
-    server and number of clients.
+def measure_round(seconds, servers, size, data, expected, client_pool, baseline_pool):
+    """A line of figures (a dict) for each number of threads of the baseline, then one
+    for each server and number of clients. size: a name such as "640x480" for the
+    picture whose bytes are data.
 
-    asking and bare are pools of one process each, for the clients and the baseline: the
-    CPU time that is measured is that of a whole process."""
+    The two pools have one process each, for the clients and for the baseline: the CPU
+    time that is measured is that of a whole process."""
     lines = []
     rates = {}
     cpus = {}
     for threads in BASELINE_THREADS:
-        job = bare.submit(baseline, data, threads, seconds)
+        job = baseline_pool.submit(baseline, data, threads, seconds)
         rates[threads], cpus[threads] = job.result()
         lines.append(
             {
-                "key": (picture, threads, "baseline"),
+                "key": (size, threads, "baseline"),
                 "rate": rates[threads],
                 "cpu": cpus[threads],
-                "times": [],
             }
         )
-    request = post((picture, data))
+    request = post((size, data))
     for clients in CLIENTS:
         for name, (port, process) in servers.items():
             cpu_start = cpu_seconds(process)
-            job = asking.submit(load, port, request, expected[name], clients, seconds)
+            job = client_pool.submit(load, port, request, expected, clients, seconds)
             times, rate, busy = job.result()
             cpu = (cpu_seconds(process) - cpu_start) / len(times)
             # One client is set beside one thread, more clients beside two.
             threads = min(clients, 2)
             lines.append(
                 {
-                    "key": (picture, clients, name),
+                    "key": (size, clients, name),
                     "rate": rate,
                     "cpu": cpu,
                     "times": times,
@@ -334,27 +337,33 @@ def measure_round(seconds, servers, picture, data, expected, asking, bare):
 
 
 def measure(rounds, seconds, servers, pictures):
-    """All lines of all rounds."""
+    """The lines of measure_round() of all rounds. pictures: {size: bytes}."""
+    # The answer to each picture, the same from every server.
     expected = {}
-    for picture, data in pictures.items():
-        request = post((picture, data))
-        expected[picture] = {}
-        for name, (port, _) in servers.items():
+    for size, data in pictures.items():
+        request = post((size, data))
+        for port, _ in servers.values():
             answer = ask(port, request)
             assert answer[0] == 200, answer
-            expected[picture][name] = answer
-            # Every worker has seen every picture before the first measurement: in 0
-            # seconds each client asks twice (see load()).
+            assert answer == expected.setdefault(size, answer)
+            # Warm up: in 0 seconds each client asks twice (see load()).
             load(port, request, answer, os.cpu_count(), 0)
     lines = []
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawn) as asking, ProcessPoolExecutor(1, spawn) as bare:
+    with ExitStack() as stack:
+        client_pool = stack.enter_context(ProcessPoolExecutor(1, spawn))
+        baseline_pool = stack.enter_context(ProcessPoolExecutor(1, spawn))
         for number in range(rounds):
-            for picture, data in pictures.items():
-                print(f"round {number + 1} of {rounds}: {picture}", file=sys.stderr)
-                right = expected[picture]
+            for size, data in pictures.items():
+                print(f"round {number + 1} of {rounds}: {size}", file=sys.stderr)
                 lines += measure_round(
-                    seconds, servers, picture, data, right, asking, bare
+                    seconds,
+                    servers,
+                    size,
+                    data,
+                    expected[size],
+                    client_pool,
+                    baseline_pool,
                 )
     return lines
 
@@ -367,10 +376,10 @@ def show(lines):
     )
     for key in sorted({line["key"] for line in lines}):
         of_key = [line for line in lines if line["key"] == key]
-        picture, clients, name = key
+        size, clients, name = key
         rate = median(line["rate"] for line in of_key)
         cpu = 1000 * median(line["cpu"] for line in of_key)
-        text = f"{picture:9}  {clients:7}  {name:9}  {rate:10.1f}"
+        text = f"{size:9}  {clients:7}  {name:9}  {rate:10.1f}"
         if name == "baseline":
             print(f"{text}        1.00  {cpu:6.1f}       1.00")
             continue
@@ -391,7 +400,7 @@ def show(lines):
 
 
 def enlarged(width, height):
-    """The picture as a JPEG of this size."""
+    """The drawn strawberries as the bytes of a JPEG of this size."""
     size = (width, height)
     img = cv2.resize(cv2.imread(str(PICTURE)), size, interpolation=cv2.INTER_CUBIC)
     return cv2.imencode(".jpg", img)[1].tobytes()
@@ -406,14 +415,16 @@ def main():
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         request = post(("640x480", pictures["640x480"]))
+        # Each alone, then all of them together.
         for name, command in commands().items():
             seconds = seconds_to_first_answer(name, command, request, folder)
             print(f"{name}: first answer {seconds:.1f} s after the start")
         servers = {}
         for name, command in commands().items():
             port = port_for(name)
-            server = started(argv(command, port), port, folder / name)
-            servers[name] = (port, stack.enter_context(server))
+            running = started(argv(command, port), port, folder / name)
+            process = stack.enter_context(running)
+            servers[name] = (port, process)
         show(measure(options.rounds, options.seconds, servers, pictures))
 
 

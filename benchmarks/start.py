@@ -2,7 +2,7 @@
 
 Run    uv run benchmarks/start.py [ROUNDS]     (or python, with Flask)
 
-Starts 01_hello.py and a Flask app of the same length without comments in turn, 20 times
+Starts 01_hello.py and an app that is the same without its comments in turn, 20 times
 each unless ROUNDS says otherwise, so that whatever else the machine does hits both
 alike. Prints the median of each and their ratio. Needs port 8080.
 """
@@ -55,10 +55,10 @@ def main(rounds):
         bare.write_text(BARE, encoding="utf-8")
         times = {lesson: [], bare: []}
         for _ in range(rounds):
-            for file, seconds in times.items():
-                seconds.append(seconds_to_first_answer(file))
-    for file, seconds in times.items():
-        print(f"{file.name:12} {statistics.median(seconds):.3f} s")
+            for file in times:
+                times[file].append(seconds_to_first_answer(file))
+    for file in times:
+        print(f"{file.name:12} {statistics.median(times[file]):.3f} s")
     ratio = statistics.median(times[lesson]) / statistics.median(times[bare])
     print(f"ratio        {ratio:.2f} ({rounds} rounds)")
 
