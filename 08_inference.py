@@ -261,7 +261,7 @@ MAX_OVERLAP = 0.5
 
 
 def find_strawberries(img):
-    # A picture with fewer than 384 pixels becomes larger.
+    # A picture whose longer side has fewer than 384 pixels becomes larger.
     small, scale = resized(img, NET_SIDE)
     height, width = small.shape[:2]
     # Add grey rows below and grey columns on the right, up to the next multiples of 32.
@@ -389,7 +389,7 @@ def answer_in_pixels_of_upload(data, img, reduction, detections):
 # Large photographs. A phone's JPEG is 4000 pixels wide or more, and the models look at
 # pictures with 384 pixels (strawberries) or at most 800 (QR codes) on the longer side.
 # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its width and height. At 1/4 it takes half
-# the time and a sixteenth of the memory.
+# the time, and its pixels take a sixteenth of the memory.
 IMREAD_MODES = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -450,8 +450,7 @@ def size_before_decoding(data, img, reduction):
     """(width, height) of a JPEG that was decoded smaller to img.
 
     Raise BadPicture if the JPEG's header and the picture do not fit together."""
-    # A photograph's EXIF block says how the camera was held. OpenCV turns the picture
-    # accordingly, and width and height may change places.
+    # The size in the header.
     width, height = jpeg_size(data)
     # Decoding at 1/4 makes 3 pixels of 9, 10, 11 or 12: it rounds up.
     small_width = math.ceil(width / reduction)
@@ -459,6 +458,8 @@ def size_before_decoding(data, img, reduction):
     img_height, img_width = img.shape[:2]
     if (img_width, img_height) == (small_width, small_height):
         return width, height
+    # A photograph's EXIF block says how the camera was held. OpenCV turns the picture
+    # accordingly: then width and height change places.
     if (img_width, img_height) == (small_height, small_width):
         return height, width
     raise BadPicture("is damaged: its header gives another size than its picture has")
@@ -530,8 +531,9 @@ def label_size(text, font_scale):
 
 
 def free_row(is_taken, left, top, label_width, label_height):
-    """Return the first y, from top downwards in steps of one label's height, where the
-    label covers no other one; None if there is none."""
+    """Start at y = top, and go down in steps of one label's height. Return the first y
+    where the label covers no other one; None if there is none."""
+    # Not above the picture.
     top = max(0, top)
     while top + label_height <= is_taken.shape[0]:
         if not is_taken[top : top + label_height, left : left + label_width].any():
@@ -658,6 +660,8 @@ def ask_worker(file, model_type, wants_picture):
     # "flask run", or a server for real use such as gunicorn, imports this file. Then
     # the last lines of the file do not run, and the first picture starts the workers.
     start_workers()
+    # worker is not the process itself, but a Worker object, which stays in the server.
+    # worker.process is its process, or None if that was ended.
     worker = idle_workers.get()
     try:
         status, answer = worker.ask(file, model_type, wants_picture)
@@ -692,9 +696,8 @@ class Worker:
     def start(self):
         # A pipe has two ends, one for each process. What one end sends, the other
         # receives. recv() waits for it. poll(3) waits at most 3 seconds, and says
-        # whether something has come. If the other end is closed, poll() returns True
-        # at once, and then recv() raises EOFError or ConnectionError. send() raises
-        # ConnectionError.
+        # whether something has come. If the other end is closed, poll() does not wait,
+        # and recv() raises EOFError or ConnectionError. send() raises ConnectionError.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
         # The new process calls run_worker(pipe_of_worker). daemon=True: when the
         # server ends as usual, this process is ended, too.
@@ -803,7 +806,8 @@ class IdleWorkers:
             my_queue = queue.SimpleQueue()
             self.waiting.append(my_queue)
         # Wait here, outside of "with self.lock": put() has to come in to bring a
-        # worker.
+        # worker. (If it was quick, the worker is in my_queue already, and get() returns
+        # at once.)
         return my_queue.get()
 
     def put(self, worker):
@@ -977,8 +981,8 @@ def end_with_server():
 # json_error() in part 3 turns every error into JSON.
 # What if the fault lies with a model of yours? If it is too slow, ends the worker, or
 # takes too much memory, the client gets a 400 that blames the picture. If it raises
-# any other exception, the client gets a 500, and the server's terminal shows the
-# traceback.
+# an exception for any other reason, the client gets a 500, and the server's terminal
+# shows the traceback.
 
 
 # --- 5. THE PAGE ----------------------------------------------------------------------

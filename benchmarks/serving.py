@@ -205,7 +205,7 @@ def imported_lesson():
 
 
 def commands():
-    """{server: command}: the first line in docs/serving.md with this beginning."""
+    """{server: command}: the first line of docs/serving.md that begins as below."""
     text = SERVING.read_text(encoding="utf-8").splitlines()
     beginnings = {"python": "python 08_inference.py"}
     if sys.platform != "win32":
@@ -311,6 +311,7 @@ def measure_round(seconds, servers, size, data, expected, client_pool, baseline_
                 "cpu": cpus[threads],
             }
         )
+    # The size serves as the file's name.
     request = post((size, data))
     for clients in CLIENTS:
         for name, (port, process) in servers.items():

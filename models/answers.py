@@ -62,14 +62,14 @@ def target(boxes, height, width):
         rows = slice(int(y) // CELL, int(y + h) // CELL + 1)
         columns = slice(int(x) // CELL, int(x + w) // CELL + 1)
         # UNKNOWN does not count. UNRIPE counts a little only: where ripe begins is a
-        # matter of taste.
+        # matter of taste. Where such boxes overlap, the last one decides.
         heat_weight[rows, columns] = 0 if kind == UNKNOWN else 0.3
     for _, x, y, w, h in boxes[is_ripe]:
         column = min(int(x + w / 2) // CELL, len(xs) - 1)
         row = min(int(y + h / 2) // CELL, len(ys) - 1)
         # A hill. Its top is 1, in the cell of the berry's centre. 2.2 + 0.14 w pixels
         # to the left or right of the top it is down to 1 / e, which is 0.37; up and
-        # down the same with h.
+        # down the same with h. With 2.2 the hill of a tiny berry is one cell wide.
         across = np.exp(-(((xs - xs[column]) / (2.2 + 0.14 * w)) ** 2))
         down = np.exp(-(((ys - ys[row]) / (2.2 + 0.14 * h)) ** 2))
         hill = down[:, None] * across
@@ -80,8 +80,8 @@ def target(boxes, height, width):
         # In these cells the heat counts in full, even inside the box of another berry
         # that is not ripe.
         heat_weight[near] = 1
-        # The weights of one berry add up to about the root of its hill's sum: a large
-        # berry counts more than a small one, but not as much more as it has cells.
+        # The weights of one berry add up to about the root of its hill's sum: a berry
+        # with four times as many cells counts twice as much, not four times.
         distances_weight[near] = hill[near] / np.sqrt(hill.sum())
         # From each cell's centre to the box's right and bottom edge. What is left of
         # the width and the height are the distances to the left and top edge.
@@ -108,6 +108,7 @@ def detect(net, image, threshold):
     peaks = (score == cv2.dilate(score, np.ones((3, 3)))) & (score >= threshold)
     y, x = np.nonzero(peaks)
     scores = score[peaks]
+    # Of each peak, in arrays of n.
     left, top, right, bottom = answer[1:, peaks]
     x = x * CELL + CELL // 2
     y = y * CELL + CELL // 2

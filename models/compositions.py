@@ -16,10 +16,10 @@ from torchvision.transforms import v2
 
 BATCH = 16
 # The longer side of a picture in pixels, in the first and in the second half of the
-# training. Small pictures are trained faster, so the training begins with them. Both
-# are smaller than the 384 pixels of lesson 8, which scales a whole photograph to that:
-# crop(), below, often shows only a part of one, and in 384 pixels its berries would be
-# larger than those that lesson 8 sees (Touvron 2019 calls it FixRes).
+# training: training begins with the smaller ones, because it is faster with them.
+# Lesson 8 scales a whole photograph to 384 pixels. crop() often takes only a part of
+# one. At 384 pixels the berries in that part would be larger than those that lesson 8
+# sees. So train with smaller pictures (Touvron 2019 calls it FixRes).
 SMALL = 224
 LARGE = 288
 # Picture.subject -> how many times as often as usual such a photograph is shown, among
@@ -27,6 +27,7 @@ LARGE = 288
 WEIGHTS = {
     "extra": 3,
     "strawberry": 0.4,
+    # One photograph, of a cake. halve() makes the other cut berries.
     "strawberry-cut": 5,
     "kitchen": 3,
     "meat": 3,
@@ -160,9 +161,8 @@ def lay(rng, canvas, patch, side, centre):
         # float32, as the canvas is.
         solid = part[..., 3:] / np.float32(255)
         under += solid * (part[..., :3] - under)
-        # The patch comes last, so this is its outline in the end.
-        outline = layer[..., 3] > 127
-    return outline
+    # The last layer is the patch, turned.
+    return layer[..., 3] > 127
 
 
 # 2. Parts of photographs.
@@ -216,14 +216,15 @@ def shares(pictures):
     return weights / weights.sum()
 
 
-# Composed pictures. How often; at least and at most how many berries; their smallest
-# and largest size, in parts of the picture's longer side.
+# Composed pictures. How often; at least and at most how many berries; the smallest and
+# the largest size of all that is laid down, berries and other fruit, in parts of the
+# picture's longer side.
 LAYOUTS = [
     (0.35, 1, 5, 0.1, 0.45),  # a few
     (0.15, 1, 1, 0.5, 1.2),  # one from near
     (0.15, 8, 29, 0.12, 0.35),  # a pile
     (0.1, 1, 9, 0.04, 0.12),  # tiny
-    (0.25, 0, 0, 0.04, 0.5),  # none
+    (0.25, 0, 0, 0.04, 0.5),  # none, only other fruit
 ]
 
 
@@ -316,7 +317,8 @@ class Painter(torch.utils.data.Dataset):
         return np.clip(pattern, 0, 255)
 
     def patch(self, rng, is_berry):
-        """Something to lay down: a berry, whole or cut open, or another fruit."""
+        """Something to lay down: a berry, whole or cut open; another fruit; or a part
+        of a photograph in the outline of a berry."""
         if is_berry:
             berry = self.cuts[rng.integers(len(self.cuts))]
             if rng.random() < 0.15:

@@ -26,7 +26,7 @@ STAGES = [
     (2, 5, 2, 6, 40),
     (3, 3, 2, 6, 80),
     (3, 5, 1, 6, 112),
-    (3, 5, 2, 6, 192),
+    (3, 5, 2, 6, 192),  # 4 in the original, and then one stage more
 ]
 # Blocks, counted from 0, after which the pyramid takes the trunk's features, and their
 # channels. There a feature stands for 4, 8, 16 and 32 pixels of the picture's side.
@@ -142,7 +142,8 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.trunk = Trunk()
-        # For each tap: bring its features to WIDTH channels; work on the sum.
+        # lateral: bring the features of each tap to WIDTH channels. refine: work on the
+        # three sums, and once more on the finest one: four in all.
         self.lateral = nn.ModuleList(
             normalised(channels, WIDTH) for channels in TAPS.values()
         )
@@ -166,10 +167,9 @@ class Net(nn.Module):
             features = F.interpolate(features, scale_factor=2.0, mode="nearest")
             features = self.lateral[number](seen[number]) + features
             features = features + self.refine[number](features)
-        # The finest features once more. The loop has used refine[2], [1] and [0]; the
-        # last one, [3], is left.
+        # The finest features once more: the loop has used refine[2], [1] and [0].
         features = features + self.refine[-1](features)
-        # exp: a distance is never negative. With -4 to 4 it is 0.15 to 437 pixels.
+        # exp: no distance below 0. With -4 to 4 it is 0.15 to 437 pixels.
         box = 8 * torch.exp(self.box(features).clamp(-4, 4))
         return self.heat(features), box, presence
 

@@ -21,7 +21,7 @@ class Judged(NamedTuple):
     picture: Picture
     ripe: int  # how many ripe berries it has
     is_certain: bool  # a ripe berry is in it, or no berry at all
-    hits: list[tuple[float, bool]]  # of each box that counts: its score, and if right
+    counted: list[tuple[float, bool]]  # of each box that counts: score, is it right?
 
 
 def judge(picture, boxes, scores):
@@ -33,7 +33,7 @@ def judge(picture, boxes, scores):
     is_free = kinds == RIPE  # and no box has taken it yet
     ripe = int(is_free.sum())
     is_certain = ripe > 0 or not len(kinds)
-    hits = []
+    counted = []
     for box, score in zip(boxes, scores, strict=True):
         iou = overlaps(box, picture.boxes[:, 1:])
         iou_of_free = np.where(is_free, iou, 0)
@@ -43,8 +43,8 @@ def judge(picture, boxes, scores):
             is_free[iou_of_free.argmax()] = False
         elif (iou[kinds == UNKNOWN] >= 0.5).any():
             continue  # neither right nor wrong
-        hits.append((score, is_right))
-    return Judged(picture, ripe, is_certain, hits)
+        counted.append((score, is_right))
+    return Judged(picture, ripe, is_certain, counted)
 
 
 def judge_all(net, pictures):
@@ -59,13 +59,14 @@ def judge_all(net, pictures):
 def figures(rows, threshold=THRESHOLD):
     """One line of text: what judge() found, counted at a threshold.
 
-    P, R, F1: precision, recall and F1 of the boxes. image: part of the pictures that
-    are answered rightly. found: how many of the pictures with ripe berries got a box.
-    false: how many of those without any berry got one."""
+    P, R, F1: precision, recall and F1 of the boxes. found: how many of the pictures
+    with ripe berries got a box. false: how many of those without any berry got one.
+    image: for which part of these pictures "is a ripe berry in it?" is answered
+    rightly, if a box means yes."""
     right = boxes = wanted = 0
     with_berries = without_berries = found = false = 0
     for row in rows:
-        kept = [is_right for score, is_right in row.hits if score >= threshold]
+        kept = [is_right for score, is_right in row.counted if score >= threshold]
         right += sum(kept)
         boxes += len(kept)
         wanted += row.ripe
@@ -92,6 +93,7 @@ def show_score(path, data):
     rows = judge_all(net, data.dev)
     for threshold in (0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6):
         print(f"dev at {threshold:.2f}: {figures(rows, threshold)}")
+    # One line for each source; that of the kept close-ups is "held".
     rows += judge_all(net, data.held_close_ups)
     for source in sorted({row.picture.source for row in rows}):
         of_source = [row for row in rows if row.picture.source == source]

@@ -152,8 +152,9 @@ def train(args, data):
 def finish_round(path, checkpoint, parts, dev, step, seconds):
     """Write the network, then the checkpoint; print the score on dev.
 
-    In this order: a checkpoint of the last step without its network would be the end,
-    since nothing is left to do then."""
+    In this order: if the program is killed between the two, the next start repeats the
+    round. The other way round, after the last step, it would find nothing left to do,
+    and never write the network."""
     # The averaged network, in a fresh copy: export() wants it on the CPU.
     finished = Net()
     finished.load_state_dict(parts["smooth"].module.state_dict())

@@ -9,8 +9,8 @@ PICTURES=$(dirname "$0")/pictures
 
 # You can skip the lines up to "set -v": they prepare your photo's name and HTTPie, and
 # look for lesson 8. From "set -v" on the shell prints each line before it runs it.
-# In -F curl wants a file name in quotes if it has a comma, a semicolon, a quote or a
-# backslash.
+# curl's -F needs quotes around some file names, such as one with a comma: they are
+# added to your photo's name here.
 PHOTO=$(printf '%s' "${2:-$PICTURES/strawberries.jpg}" | sed '/[,;"\\]/{s/["\\]/\\&/g;s/.*/"&"/;}')
 # In a script HTTPie may look for input from another program (standard input): it then
 # waits for this input, or sends it as the body. --ignore-stdin forbids that.
@@ -85,7 +85,8 @@ curl -s -X POST "$URL/inference" -F model_type=strawberry -F "img_file=@$PHOTO"
 curl -s -X PUT "$URL/inference" -F model_type=strawberry -F "img_file=@$PICTURES/qrcode.png" -F "img_file=@$PHOTO"
 #=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
 
-# The same with HTTPie. This call always sends strawberries.jpg, not your own photo.
+# The same with HTTPie. This call always sends strawberries.jpg: your own photo may have
+# quotes in $PHOTO that only curl understands.
 http --body --form PUT "$URL/inference" model_type=strawberry img_file@"$PICTURES/qrcode.png" img_file@"$PICTURES/strawberries.jpg"
 #=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
 

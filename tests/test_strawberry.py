@@ -134,14 +134,14 @@ def test_photographs_of_strawberries_and_other_things(server):
         found = strawberries(server, (folder / name).read_bytes())
         boxes = np.array([berry["box"] for berry in found]).reshape(-1, 4)
         scores = [berry["score"] for berry in found]
-        _, ripe, is_certain, hits = score.judge(picture, boxes, scores)
-        right += sum(is_right for _, is_right in hits)
-        counted += len(hits)
+        _, ripe, is_certain, counted_boxes = score.judge(picture, boxes, scores)
+        right += sum(is_right for _, is_right in counted_boxes)
+        counted += len(counted_boxes)
         wanted += ripe
         # Pictures with unripe or half-ripe berries only: nobody knows what is right.
         if is_certain:
             images += 1
-            images_right += bool(ripe) == bool(hits)
+            images_right += bool(ripe) == bool(counted_boxes)
         if len(picture.boxes) == 0:
             false_boxes += len(found)
     assert len(labels) == 85
