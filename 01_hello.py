@@ -65,8 +65,8 @@ if __name__ == "__main__":
 #     #=> <h1>Hello World!</h1>
 #     curl -s -w '\n' http://127.0.0.1:8080/hello
 #     #=> <h1>Hello World!</h1>
-# A function can have two routes. At the start Flask prints "Running on
-# http://127.0.0.1:8080". Before, Flask answered this address with the error 404 (not
-# found); now it works, too.
+# A function can have two routes. When the lesson starts, Flask prints "Running on
+# http://127.0.0.1:8080". Before your change this address got the error 404 (not found);
+# now it works, too.
 # Write a second function below hello(), with another name and the route "/hello". Which
 # one answers?

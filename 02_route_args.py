@@ -44,7 +44,8 @@ def get_number(number):
     return f"test: {number} (a number)"
 
 
-# path is a converter, too: it takes the rest of the path, including every "/".
+# In <path:name> the word path is a converter, as int is above: it takes the rest of the
+# URL's path, including every "/".
 # The other converters of Flask:
 #     <float:price>           a number with a point: 1.5, but not 1
 #     <string(length=2):code> a string of two characters

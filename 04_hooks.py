@@ -15,7 +15,7 @@ from threading import Lock
 from flask import Flask, g, request
 from markupsafe import escape
 
-app = Flask(__name__)  # The notes have False here (notes: mistake 8).
+app = Flask(__name__)  # The notes have False(__name__) (notes: mistake 8).
 
 
 # Some work must be done once, before the first request. Do it outside the functions:
@@ -36,7 +36,8 @@ def before_request():
 
 
 # before_request(), after_request() and the view show_open() call this function. So you
-# see in which order they run.
+# see in which order they run. (It may stand below before_request(): Python looks for it
+# only when a request comes.)
 def add_step(step):
     g.steps.append(step)
     # Python may collect text before it prints it. flush=True prints it at once.
@@ -69,7 +70,7 @@ def stop_closed():
 
 
 # This view has two routes. For /closed it never runs, since stop_closed() answers
-# first: it has this route for the Try it below.
+# first. The route /closed is there only for the "Try it" at the end.
 @app.route("/open")
 @app.route("/closed")
 def show_open():

@@ -19,9 +19,10 @@ app = Flask(__name__)
 # app.logger takes the messages of your app. A log handler (not an error handler as in
 # lesson 3) sends them to one place. This one writes them into the file exam_log.log, in
 # the folder where you start the lesson.
-# When the file would reach 2000 bytes with the next message, every file moves up by
-# one: .10 is deleted, .9 becomes .10, and so on, and .1 becomes .2. Then exam_log.log
-# is renamed to exam_log.log.1, and a new exam_log.log starts.
+# Older messages are in exam_log.log.1 to exam_log.log.10; .10 has the oldest. When the
+# next message would bring exam_log.log to 2000 bytes (maxBytes), .10 is deleted, .9
+# becomes .10, and so on, .1 becomes .2, and exam_log.log becomes .1. Then a new
+# exam_log.log starts. backupCount says how many old files there may be.
 # With delay=True the file is created with the first message, not when the lesson
 # starts.
 file_handler = RotatingFileHandler(
@@ -35,10 +36,9 @@ file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message
 # app.logger has a handler for the terminal from the start. From here on app.logger
 # writes into the file as well.
 app.logger.addHandler(file_handler)
-# The notes put this line under "if not app.debug:", so that there is no log file in
-# debug mode. But then there is a log file in debug mode, too: app.run(debug=True) turns
-# debug on at the end of the program, and at the "if" it is still off
-# (notes: mistake 18).
+# The notes put this line under "if not app.debug:", because they want no log file in
+# debug mode. That does not work: at the "if" debug is still off. Only
+# app.run(debug=True), at the end of the program, turns it on (notes: mistake 18).
 
 # The levels are, from low to high: DEBUG, INFO, WARNING, ERROR, CRITICAL.
 # A message must pass two levels. The first is the level of the logger: WARNING, unless

@@ -37,8 +37,9 @@ def get_username(username):
 
 
 # 2. jsonify makes the text and sets the type. The status is 200.
-# First two settings for the whole app: for all answers of jsonify, and for the dict of
-# part 3, but not for json.dumps in part 1.
+# Before the view stand two settings for the whole app. They change the answers of
+# jsonify and those of a view that returns a dict (part 3, below), but not json.dumps in
+# part 1.
 # Setting 1: send Korean letters as they are. Without this line (the notes do not have
 # it) jsonify writes a Korean letter as \uXXXX, just like json.dumps above
 # (notes: mistake 21). The old setting JSON_AS_ASCII has no effect any more.
@@ -57,7 +58,7 @@ def hello_json():
 # 3. Return a dict: Flask makes the same answer as with jsonify. A list works, too.
 @app.route("/dict")
 def plain_dict():
-    return {"인사": "안녕하세요"}
+    return {"인사": "안녕하세요"}  # "greeting": "hello"
 
 
 # What does not work? JSON has no sets: jsonify raises TypeError, and the client gets a

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Lesson 1's calls. In another terminal first:  python 01_hello.py
-# A line with #=> is the answer to expect. In it ... stands for text that can differ; a
-# line with only ... stands for any number of lines.
-# $URL is the lesson's address. Before you type a call by hand, type
-# URL=http://127.0.0.1:8080
+# A line with #=> is the answer to expect. There "..." stands for text that can differ; a
+# line with only "..." stands for any number of lines.
+# $URL is the lesson's address: the one that you type after the script's name, or else
+# this one. Before you type a call by hand, type  URL=http://127.0.0.1:8080
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 1. From

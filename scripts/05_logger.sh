@@ -1,8 +1,8 @@
 #!/bin/sh
 # Lesson 5's calls. In another terminal first:  python 05_logger.py
 # Run this script in the folder where you started the lesson: exam_log.log is there.
-# A line with #=> is the answer to expect. In it ... stands for text that can differ; a
-# line with only ... stands for any number of lines.
+# A line with #=> is the answer to expect. There "..." stands for text that can differ; a
+# line with only "..." stands for any number of lines.
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 5. From
@@ -31,8 +31,8 @@ ls exam_log.log exam_log.log.1
 #=> exam_log.log
 #=> exam_log.log.1
 
-# No log file is larger than 2000 bytes: find lists the log files that are larger, and
-# grep -c . counts them. 0 means that there is none.
+# No log file is larger than 2000 bytes: find lists the log files that are larger
+# (-size +2000c), and grep -c . counts them. 0 means that there is none.
 find . -maxdepth 1 -name 'exam_log.log*' -size +2000c | grep -c .
 #=> 0
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Lesson 7's calls. In another terminal first:  python 07_request_args.py
-# A line with #=> is the answer to expect. In it ... stands for text that can differ; a
-# line with only ... stands for any number of lines.
+# A line with #=> is the answer to expect. There "..." stands for text that can differ; a
+# line with only "..." stands for any number of lines.
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 7. From

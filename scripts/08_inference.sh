@@ -2,8 +2,8 @@
 # Lesson 8's calls. In another terminal first:  python 08_inference.py
 # With your own photo:  sh scripts/08_inference.sh http://127.0.0.1:4958 my.jpg
 # (then file names, sizes and detections differ from those after #=>)
-# A line with #=> is the answer to expect. In it ... stands for text that can differ; a
-# line with only ... stands for any number of lines.
+# A line with #=> is the answer to expect. There "..." stands for text that can differ; a
+# line with only "..." stands for any number of lines.
 URL=${1:-http://127.0.0.1:4958}
 PICTURES=$(dirname "$0")/pictures
 
