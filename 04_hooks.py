@@ -44,7 +44,7 @@ def add_step(step):
     print(step, flush=True)
 
 
-# From what the view returned Flask makes a response: an object with the status, the
+# Flask turns what the view returned into a response: an object with the status, the
 # headers and the body. Flask passes it to this hook before sending it. The client sees
 # the steps in the header X-Steps.
 # The hook must take the response and return it: otherwise the client gets a 500
@@ -57,12 +57,13 @@ def after_request(response):
 
 
 # A second before_request hook: Flask calls them in the order of this file (but
-# after_request hooks in the opposite order). This hook does not call add_step().
+# after_request hooks in the opposite order).
 # If a before_request hook returns nothing (None), the next hook or the view runs. If it
 # returns anything else, that is the answer: neither the next before_request hook nor
 # the view runs (notes: mistake 10).
 # The status 503 means "not available now". "\n" ends the line in the terminal: so curl
 # needs no -w '\n' here.
+# This hook does not call add_step(), so it is not in X-Steps.
 @app.before_request
 def stop_closed():
     if request.path == "/closed":

@@ -36,10 +36,9 @@ def get_username(username):
     )
 
 
-# 2. jsonify makes the text and sets the type. The status is 200.
-# Before the view stand two settings for the whole app. They change the answers of
-# jsonify and those of a view that returns a dict (part 3, below), but not json.dumps in
-# part 1.
+# 2. jsonify makes the text and sets the type. The status is 200. The view is below; two
+# settings for the whole app come first. They change the answers of jsonify and those of
+# a view that returns a dict (part 3), but not json.dumps in part 1.
 # Setting 1: send Korean letters as they are. Without this line (the notes do not have
 # it) jsonify writes a Korean letter as \uXXXX, just like json.dumps above
 # (notes: mistake 21). The old setting JSON_AS_ASCII has no effect any more.
@@ -78,6 +77,6 @@ if __name__ == "__main__":
 # Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
 #     curl -s http://127.0.0.1:8080/dict
 #     #=> {"\uc778\uc0ac":"\uc548\ub155\ud558\uc138\uc694"}
-# A program that reads the JSON gets the same text from both answers. But a person
-# cannot read this one.
-# How can you make the answer of /test/한 readable, too?
+# A program that reads the JSON gets the same text as before your change. But a person
+# cannot read it.
+# Undo the change. How can you make the answer of /test/한 readable as well?

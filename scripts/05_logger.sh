@@ -60,7 +60,7 @@ tail -n 1 exam_log.log
 curl -s -w '\n' "$URL/x%0a2026-01-01%2000:00:00,000%20ERROR%20all%20is%20lost"
 #=> <h1>404 Error</h1>
 
-# It is all in one line: ascii() writes the newline as \n. (After this call you can
-# delete the files exam_log.log*.)
+# It is all in one line: ascii() writes the newline as \n. (When you have finished, stop
+# the lesson. Then you can delete the files exam_log.log*.)
 tail -n 1 exam_log.log
 #=> ... ERROR 404: '/x\n2026-01-01 00:00:00,000 ERROR all is lost'

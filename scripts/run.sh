@@ -81,7 +81,10 @@ add_opencv() {
     esac
     echo "OpenCV needs a library that is missing here ($why)."
     echo "Taking opencv-python-headless, the same without windows."
-    "$bin/python" -m pip uninstall --quiet --yes opencv-python || return
+    # Both, if both are there: they have the same files. Twice quiet: without a warning
+    # about the one that is not there.
+    "$bin/python" -m pip uninstall --quiet --quiet --yes \
+        opencv-python opencv-python-headless || return
     install "$(requirements | sed -n 's/^opencv-python/&-headless/p')" || return
     "$bin/python" -c 'import cv2'
 }

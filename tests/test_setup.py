@@ -135,6 +135,16 @@ def test_from_nothing_to_opencv_without_its_libraries(folder, tmp_path):
     assert run(folder, "8", PIP_FIND_LINKS="") == again
     assert run(folder, "setup", PIP_FIND_LINKS="") == (0, "", "")
 
+    # The requirements change, and .venv is kept: it counts as the reader's own. Both
+    # packages have the same files, so removing one of them breaks the other.
+    (folder / ".venv" / "made-by-run.sh").unlink()
+    with (folder / "requirements.txt").open("a") as file:
+        file.write("# a new line\n")
+    status, output, errors = run(folder, "8", PIP_FIND_LINKS=str(wheels))
+    assert (status, errors) == (0, "")
+    assert "played by" in output
+    assert run(folder, "setup", PIP_FIND_LINKS="") == (0, "", "")
+
 
 @pytest.mark.parametrize(
     "without, programs, message",
