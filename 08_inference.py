@@ -161,8 +161,8 @@ class BadPicture(Exception):
 # blue, green, red. A large JPEG arrives smaller, with 800 pixels or more on its longer
 # side.
 # To add a model, read detection(), just below, and MODELS, at the end of this part.
-# What is between them you can skip at a first reading: resized(), which part 3 calls,
-# too, and the two models.
+# What is between them you can skip at a first reading: the two models, and resized(),
+# which part 3 calls, too.
 
 
 def detection(img, label, score, box):
@@ -187,7 +187,8 @@ def detection(img, label, score, box):
 
 
 def resized(img, longer_side):
-    """The picture with this many pixels on its longer side, and the scale."""
+    """The picture with this many pixels on its longer side, and the scale: its new size
+    divided by its old one."""
     height, width = img.shape[:2]
     scale = longer_side / max(height, width)
     # At least one pixel: a picture may be 1000000 x 1.
@@ -233,6 +234,7 @@ def find_qrcodes(img):
         # but 5 - 3 is 2: so add 1 to the largest.
         left, top = corners[number].min(axis=0)
         right, bottom = corners[number].max(axis=0) + 1
+        # Back to pixels of img: it was searched in a smaller picture.
         box = np.array([left, top, right - left, bottom - top]) / scale
         text = content.decode("utf-8", errors="replace")
         # A code that could be read is certain: its score is 1.
@@ -294,7 +296,7 @@ def find_strawberries(img):
     # argwhere gives the row and the column of each cell that is True.
     for row, column in np.argwhere(is_middle):
         # The other four numbers of this cell: the distances from its middle to the
-        # berry's sides. "1:" leaves out number 0, the score.
+        # berry's sides, in pixels of padded. "1:" leaves out number 0, the score.
         distances = cells[1:, row, column]
         # tolist() makes a list of Python's numbers.
         to_left, to_top, to_right, to_bottom = distances.tolist()
@@ -696,8 +698,9 @@ class Worker:
     def start(self):
         # A pipe has two ends, one for each process. What one end sends, the other
         # receives. recv() waits for it. poll(3) waits at most 3 seconds, and says
-        # whether something has come. If the other end is closed, poll() does not wait,
-        # and recv() raises EOFError or ConnectionError. send() raises ConnectionError.
+        # whether something has come. If the other end is closed, poll() returns True at
+        # once, and then recv() raises EOFError or ConnectionError. send() raises
+        # ConnectionError.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
         # The new process calls run_worker(pipe_of_worker). daemon=True: when the
         # server ends as usual, this process is ended, too.
@@ -758,7 +761,8 @@ class Worker:
                 self.pipe.send_bytes(piece)
             # No bytes: this was the last piece.
             self.pipe.send_bytes(b"")
-            # No answer in MAX_SECONDS: end the worker.
+            # No answer in MAX_SECONDS: end the worker. (If it has crashed, recv() raises
+            # an exception: see "except" below.)
             if not self.pipe.poll(MAX_SECONDS):
                 self.stop()
                 return "bad picture", TOO_SLOW
@@ -862,8 +866,9 @@ def start_worker(worker):
     try:
         worker.start()
     except EOFError:
-        # It ended before it was ready, and has printed why. It still becomes one of the
-        # idle workers: Worker.ask() tries to start it again with the next picture.
+        # The process ended before it was ready, and has printed why. Its Worker object
+        # still becomes one of the idle workers: ask() tries to start it again with the
+        # next picture.
         pass
     idle_workers.put(worker)
 
@@ -877,15 +882,15 @@ def ignore_ctrl_c_while_starting():
     # Windows cannot do it.
     if sys.platform == "win32":
         return
-    # This thread blocks SIGINT, and the worker that it starts inherits that. Python
-    # unblocks it when it starts its own helper process, resource_tracker: so that one
-    # must be started before.
+    # This thread blocks SIGINT, and the worker that it starts inherits that. But when
+    # Python starts its helper process, resource_tracker, it unblocks SIGINT again. So
+    # start the helper first.
     multiprocessing.resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 
 
-# From here to part 5: what runs in the worker. The worker also runs look_at_picture()
-# in part 1, the models, and most of part 3.
+# From here to the end of end_with_server(): what runs in the worker. The worker also
+# runs look_at_picture() in part 1, the models, and most of part 3.
 
 
 def run_worker(pipe):
@@ -1142,8 +1147,8 @@ def sample():
 
 
 if __name__ == "__main__":
-    # Every socket gets this limit, and so does each connection to a client: close it
-    # when the server has waited for the client for 30 seconds.
+    # When the server has waited for a client for 30 seconds, it closes the connection.
+    # (Each connection is a socket, and every new socket gets this limit.)
     socket.setdefaulttimeout(30)
     # Start the workers now, not with the first picture.
     start_workers()
