@@ -25,8 +25,8 @@ START_TIME = time.strftime("%H:%M:%S")
 
 
 # A hook is a function that Flask calls for every request: this one before the view. The
-# line with @ decides that. You choose the name of the function. (Here it is the name of
-# the hook, as in the notes; any other works.)
+# line with @ says when. You choose the name of the function; here it is the same as
+# after the @, as in the notes.
 # g holds values for one request: its hooks and its view can use them. The next request
 # gets a new, empty g.
 @app.before_request
@@ -82,8 +82,8 @@ def show_open():
 # At a first reading you may skip the rest, down to "if __name__".
 #
 # Some work can only be done with the first request, because it needs something from
-# it. remember_first_host() stores the host (name and port) that the first request used.
-# It stores it in app.config: unlike g, this dict is the same for all requests.
+# it. remember_first_host() stores the host (name and port) that the first request used,
+# in app.config: unlike g, this dict is the same for all requests.
 # The server runs each request in a thread of its own. Threads run at the same time, so
 # two requests can be in this hook at once. With the lock only one thread at a time runs
 # the code under "with"; the others wait. Without it two requests could both find that

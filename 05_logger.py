@@ -19,10 +19,9 @@ app = Flask(__name__)
 # app.logger takes the messages of your app. A log handler (not an error handler as in
 # lesson 3) sends them to one place. This one writes them into the file exam_log.log, in
 # the folder where you start the lesson.
-# Older messages are in exam_log.log.1 to exam_log.log.10; .10 has the oldest. When the
-# next message would bring exam_log.log to 2000 bytes (maxBytes), .10 is deleted, every
-# other old file gets the next number, exam_log.log becomes .1, and a new exam_log.log
-# starts. backupCount says how many old files there may be.
+# When the next message would bring exam_log.log to 2000 bytes (maxBytes), that file
+# becomes exam_log.log.1, and a new exam_log.log starts. The old .1 becomes .2, and so
+# on; .10, with the oldest messages, is deleted (backupCount).
 # With delay=True the file is created with the first message, not when the lesson
 # starts.
 file_handler = RotatingFileHandler(
@@ -37,9 +36,9 @@ file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message
 # writes into the file as well.
 app.logger.addHandler(file_handler)
 # The notes put this line under "if not app.debug:", because they want no log file in
-# debug mode. That does not work: at the "if" debug is still off, so there is a log file
-# in debug mode, too. Only app.run(debug=True), at the end of the program, turns debug
-# on (notes: mistake 18).
+# debug mode. That does not work: app.run(debug=True), at the end of the program, turns
+# debug on. At the "if" it is still off, so there is a log file in debug mode, too
+# (notes: mistake 18).
 
 # The levels are, from low to high: DEBUG, INFO, WARNING, ERROR, CRITICAL.
 # A message must pass two levels. The first is the level of the logger: WARNING, unless

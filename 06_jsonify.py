@@ -20,8 +20,8 @@ app = Flask(__name__)
 # choose every part yourself. (The argument response is only the body.)
 @app.route("/test/<username>")
 def get_username(username):
-    # There is no escape() as in lesson 2: the answer is JSON, not HTML, so a browser
-    # does not run code in it.
+    # Unlike lesson 2, no escape() here: the answer is JSON, not HTML, so a browser does
+    # not run code in it.
     result = {"username": username, "foo": "foo", "bar": 10000}
     return app.response_class(
         # json.dumps turns the dict into text. It needs "import json"

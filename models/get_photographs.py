@@ -1,4 +1,4 @@
-"""Make DATA/train, DATA/dev and DATA/extra from five public repositories.
+"""Make DATA from nine public repositories; of DATA/lookalikes only a part.
 
 Run  python models/get_photographs.py CLONES DATA
 
@@ -12,6 +12,7 @@ photographs.json names the file behind each photograph.
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,9 +21,19 @@ import cv2
 SOURCES = Path(__file__).with_name("photographs.json")
 # What the numbers in a source's label files mean.
 NAMES = {"picker": {"0": "ripe"}, "greenhouse": {"0": "ripe", "1": "unripe"}}
-# In train, pictures of sources without berries get at most this many pixels on their
-# longer side.
-LONGEST = 448
+# The labels of the look-alikes that photographs.json names.
+LOOKALIKE_LABELS = Path(__file__).with_name("lookalike_labels.json")
+# Folder and beginning of a file name -> how many pixels the longer side has at most.
+# All other photographs keep their size.
+LONGEST = {
+    "train/neg-clothing": 448,
+    "train/neg-grocery": 448,
+    "train/neg-leaves": 448,
+    "lookalikes/apple": 416,
+    "lookalikes/nononsense": 440,
+    "lookalikes/pdr": 440,
+    "lookalikes/tomato": 400,
+}
 
 
 def read_label(path, names, image):
@@ -41,8 +52,8 @@ def read_label(path, names, image):
     return boxes
 
 
-def scaled(image):
-    factor = LONGEST / max(image.shape[:2])
+def scaled(image, longest):
+    factor = longest / max(image.shape[:2])
     if factor >= 1:
         return image
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
@@ -51,7 +62,7 @@ def scaled(image):
 def copy_photographs(clones, data):
     """Read every photograph, write it and its boxes. Exits where a photograph is
     missing."""
-    labels = {"train": {}, "dev": {}, "extra": {}}
+    labels = {"train": {}, "dev": {}, "extra": {}, "lookalikes": {}}
     for folder in labels:
         (data / folder).mkdir(parents=True, exist_ok=True)
     for repository, entry in json.loads(SOURCES.read_text(encoding="utf-8")).items():
@@ -60,28 +71,30 @@ def copy_photographs(clones, data):
             image = cv2.imread(str(clone / path))
             if image is None:
                 sys.exit(f"{clone / path}: missing or not a readable picture")
-            # Such as train/picker_058.jpg.
+            # name is, for example, train/picker_058.jpg, and beginning train/picker.
             folder, file = name.split("/")
+            beginning = name.split("_")[0]
             source = file.split("_")[0]
             boxes = []
             if source in NAMES:
                 label = clone / path.replace("/images/", "/labels/")
                 boxes = read_label(label.with_suffix(".txt"), NAMES[source], image)
-            elif folder == "train":
-                image = scaled(image)
+            if beginning in LONGEST:
+                image = scaled(image, LONGEST[beginning])
             labels[folder][file] = {"source": source, "boxes": boxes}
             cv2.imwrite(str(data / name), image)
-    # The boxes of extra were drawn by hand: extra_labels.json has them.
     for folder in ("train", "dev"):
         path = data / folder / "labels.json"
         path.write_text(json.dumps(labels[folder]), encoding="utf-8")
+    # The labels of extra are in extra_labels.json, where the training looks for them.
+    shutil.copyfile(LOOKALIKE_LABELS, data / "lookalikes" / "labels.json")
     for folder, pictures in labels.items():
         print(data / folder, len(pictures), "pictures")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clones", type=Path, help="folder with the five clones")
+    parser.add_argument("clones", type=Path, help="folder with the nine clones")
     parser.add_argument("data", type=Path, help="folder to make")
     arguments = parser.parse_args()
     copy_photographs(arguments.clones, arguments.data)

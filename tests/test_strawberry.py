@@ -152,6 +152,17 @@ def test_photographs_of_strawberries_and_other_things(server):
 
 
 @needs_photographs
+def test_the_labels_of_lookalikes_are_those_that_trained():
+    """lookalike_labels.json, for those who fetch the look-alikes themselves."""
+    path = ROOT / "models" / "lookalike_labels.json"
+    trained = PHOTOGRAPHS / "lookalikes" / "labels.json"
+    labels = json.loads(trained.read_text("utf-8"))
+    for name, label in json.loads(path.read_text("utf-8")).items():
+        assert label == {key: labels[name][key] for key in label}
+        assert list(label) == ["source", "class", "group", "boxes"]
+
+
+@needs_photographs
 def test_lookalikes_that_never_trained_get_no_box(server):
     """Other fruit, other orchard blocks and other kitchens than those that trained."""
     folder = PHOTOGRAPHS / "lookalikes"

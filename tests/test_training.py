@@ -115,7 +115,8 @@ def test_the_hand_drawn_boxes_lie_inside_their_pictures():
 
 
 def test_every_photograph_has_a_source():
-    """photographs.json names each once: the close-ups, 1728 of train and 85 of dev."""
+    """photographs.json names each once: the close-ups, 1728 of train, 85 of dev and the
+    look-alikes that have a label here."""
     sources = json.loads((ROOT / "models" / "photographs.json").read_text("utf-8"))
     names = [name for source in sources.values() for name in source["files"]]
     assert len(set(names)) == len(names)
@@ -123,6 +124,12 @@ def test_every_photograph_has_a_source():
     assert close_ups == set(json.loads(photographs.EXTRA_LABELS.read_text()))
     assert sum(name.startswith("train/") for name in names) == 1728
     assert sum(name.startswith("dev/") for name in names) == 85
+    others = {
+        name.removeprefix("lookalikes/") for name in names if "lookalikes/" in name
+    }
+    labels = ROOT / "models" / "lookalike_labels.json"
+    assert others == set(json.loads(labels.read_text("utf-8")))
+    assert len(others) == 329
 
 
 # --- What it wants from the network, and how it scores
