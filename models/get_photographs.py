@@ -1,13 +1,13 @@
-"""Make DATA from nine public repositories; of DATA/lookalikes only a part.
+"""Make DATA from thirteen public repositories.
 
 Run  python models/get_photographs.py CLONES DATA
 
-photographs.md says how to clone them into CLONES, and what else belongs in DATA.
+photographs.md says how to clone them into CLONES, and what DATA holds.
 photographs.json names the file behind each photograph.
 """
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["opencv-python>=5.0,<6"]
+# dependencies = ["numpy>=2.3,<3", "opencv-python>=5.0,<6"]
 # ///
 
 import argparse
@@ -17,11 +17,12 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 SOURCES = Path(__file__).with_name("photographs.json")
 # What the numbers in a source's label files mean.
 NAMES = {"picker": {"0": "ripe"}, "greenhouse": {"0": "ripe", "1": "unripe"}}
-# The labels of the look-alikes that photographs.json names.
+# The labels of the look-alikes. hue: turn the colours by so much.
 LOOKALIKE_LABELS = Path(__file__).with_name("lookalike_labels.json")
 # Folder and beginning of a file name -> how many pixels the longer side has at most.
 # All other photographs keep their size.
@@ -33,6 +34,13 @@ LONGEST = {
     "lookalikes/nononsense": 440,
     "lookalikes/pdr": 440,
     "lookalikes/tomato": 400,
+}
+# The frames of Fruits-360 get a white margin: sides of the picture in pixels.
+FRAMED = {
+    "lookalikes/f360": 200,
+    "lookalikes/f360c": 200,
+    "lookalikes/f360o": 416,
+    "lookalikes/f360r": 200,
 }
 
 
@@ -59,9 +67,29 @@ def scaled(image, longest):
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
 
 
+def framed(image, side):
+    """The image in the middle of a white square, half as long as its side."""
+    image = scaled(image, side / 2)
+    height, width = image.shape[:2]
+    top = (side - height) // 2
+    left = (side - width) // 2
+    square = np.full((side, side, 3), 255, np.uint8)
+    square[top : top + height, left : left + width] = image
+    return square
+
+
+def turned(image, hue):
+    """The image with all its colours turned: 180 is once around the colour circle."""
+    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+    # int: with hue added, 8 bits would overflow.
+    hsv[..., 0] = (hsv[..., 0].astype(int) + hue) % 180
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+
+
 def copy_photographs(clones, data):
     """Read every photograph, write it and its boxes. Exits where a photograph is
     missing."""
+    lookalikes = json.loads(LOOKALIKE_LABELS.read_text(encoding="utf-8"))
     labels = {"train": {}, "dev": {}, "extra": {}, "lookalikes": {}}
     for folder in labels:
         (data / folder).mkdir(parents=True, exist_ok=True)
@@ -81,6 +109,10 @@ def copy_photographs(clones, data):
                 boxes = read_label(label.with_suffix(".txt"), NAMES[source], image)
             if beginning in LONGEST:
                 image = scaled(image, LONGEST[beginning])
+            if beginning in FRAMED:
+                image = framed(image, FRAMED[beginning])
+            if "hue" in lookalikes.get(file, {}):
+                image = turned(image, lookalikes[file]["hue"])
             labels[folder][file] = {"source": source, "boxes": boxes}
             cv2.imwrite(str(data / name), image)
     for folder in ("train", "dev"):
@@ -94,7 +126,7 @@ def copy_photographs(clones, data):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clones", type=Path, help="folder with the nine clones")
+    parser.add_argument("clones", type=Path, help="folder with the clones")
     parser.add_argument("data", type=Path, help="folder to make")
     arguments = parser.parse_args()
     copy_photographs(arguments.clones, arguments.data)
