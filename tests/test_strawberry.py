@@ -156,10 +156,14 @@ def test_the_labels_of_lookalikes_are_those_that_trained():
     """lookalike_labels.json, for those who fetch the look-alikes themselves."""
     path = ROOT / "models" / "lookalike_labels.json"
     trained = PHOTOGRAPHS / "lookalikes" / "labels.json"
-    labels = json.loads(trained.read_text("utf-8"))
-    for name, label in json.loads(path.read_text("utf-8")).items():
-        assert label == {key: labels[name][key] for key in label}
-        assert list(label) == ["source", "class", "group", "boxes"]
+    labels = json.loads(path.read_text("utf-8"))
+    for name, label in json.loads(trained.read_text("utf-8")).items():
+        keys = ("source", "class", "group", "boxes")
+        assert {key: labels[name][key] for key in keys} == {
+            key: label[key] for key in keys
+        }
+        assert ("hue" in labels[name]) == label.get("changed", "").startswith("hue")
+    assert len(labels) == 1205
 
 
 @needs_photographs
