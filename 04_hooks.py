@@ -82,8 +82,8 @@ def show_open():
 # At a first reading you may skip the rest, down to "if __name__".
 #
 # Some work can only be done with the first request, because it needs something from
-# it. remember_first_host() stores the host (name and port) that the first request used,
-# in app.config: unlike g, this dict is the same for all requests.
+# it. remember_first_host() stores the first request's host (name and port) as
+# FIRST_HOST in app.config: unlike g, this dict is the same for all requests.
 # The server runs each request in a thread of its own. Threads run at the same time, so
 # two requests can be in this hook at once. With the lock only one thread at a time runs
 # the code under "with"; the others wait. Without it two requests could both find that

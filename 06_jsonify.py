@@ -17,15 +17,15 @@ app = Flask(__name__)
 
 
 # 1. response_class makes the response: the object with status, headers and body. You
-# choose every part yourself. (The argument response is only the body.)
+# choose every part yourself.
 @app.route("/test/<username>")
 def get_username(username):
     # Unlike lesson 2, no escape() here: the answer is JSON, not HTML, so a browser does
     # not run code in it.
     result = {"username": username, "foo": "foo", "bar": 10000}
     return app.response_class(
-        # json.dumps turns the dict into text. It needs "import json"
-        # (notes: mistake 16).
+        # The argument response is only the body. json.dumps turns the dict into text. It
+        # needs "import json" (notes: mistake 16).
         response=json.dumps(result),
         # You can choose any status. 201 means "Created"; here it is only an example.
         # Without this line the status is 200.

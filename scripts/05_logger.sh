@@ -31,8 +31,8 @@ ls exam_log.log exam_log.log.1
 #=> exam_log.log
 #=> exam_log.log.1
 
-# No log file is larger than 2000 bytes: find lists those in this folder (-maxdepth 1)
-# that are larger (-size +2000c), and grep -c . counts them. 0 means that there is none.
+# No log file is larger than 2000 bytes: find lists the larger ones (-size +2000c; c
+# means bytes) in this folder (-maxdepth 1), and "grep -c ." counts them. 0: none.
 find . -maxdepth 1 -name 'exam_log.log*' -size +2000c | grep -c .
 #=> 0
 
