@@ -24,8 +24,8 @@ def get_username(username):
     # not run code in it.
     result = {"username": username, "foo": "foo", "bar": 10000}
     return app.response_class(
-        # The argument response is only the body. json.dumps turns the dict into text. It
-        # needs "import json" (notes: mistake 16).
+        # The argument response is only the body. json.dumps turns the dict into text.
+        # It needs "import json" (notes: mistake 16).
         response=json.dumps(result),
         # You can choose any status. 201 means "Created"; here it is only an example.
         # Without this line the status is 200.
