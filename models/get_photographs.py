@@ -35,7 +35,7 @@ LONGEST = {
     "lookalikes/pdr": 440,
     "lookalikes/tomato": 400,
 }
-# The frames of Fruits-360 get a white margin: sides of the picture in pixels.
+# The frames of Fruits-360 get a white margin: side of the finished square in pixels.
 FRAMED = {
     "lookalikes/f360": 200,
     "lookalikes/f360c": 200,
@@ -68,7 +68,7 @@ def scaled(image, longest):
 
 
 def framed(image, side):
-    """The image in the middle of a white square, half as long as its side."""
+    """A white square of this side; the image in its middle, at most half as long."""
     image = scaled(image, side / 2)
     height, width = image.shape[:2]
     top = (side - height) // 2

@@ -21,8 +21,8 @@ HELD_GROUPS = {
     # Two blocks of the orchard.
     "apple-orchard block 9",
     "apple-orchard block 10",
-    # Eight films of Fruits-360: the beginning of the file name (photographs.md explains
-    # it), then the folder at the source.
+    # Eight films of Fruits-360: the beginning of the file name, then the folder at the
+    # source.
     "f360 Nectarine",
     "f360c Apple Braeburn 1",
     "f360o apple_braeburn_1",
