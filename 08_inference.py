@@ -234,7 +234,7 @@ def find_qrcodes(img):
         # but 5 - 3 is 2: so add 1 to the largest.
         left, top = corners[number].min(axis=0)
         right, bottom = corners[number].max(axis=0) + 1
-        # Back to pixels of img: it was searched in a smaller picture.
+        # Back to pixels of img: the search was in small.
         box = np.array([left, top, right - left, bottom - top]) / scale
         text = content.decode("utf-8", errors="replace")
         # A code that could be read is certain: its score is 1.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from answers import GREY, MULTIPLE, target
-from photographs import RIPE, UNKNOWN
+from photographs import RIPE, UNKNOWN, turn_hue
 from torchvision.transforms import v2
 
 BATCH = 16
@@ -124,14 +124,6 @@ def halve(rng, patch):
     flesh = rim + (core - rim) * paleness
     flesh = np.dstack([flesh, patch[..., 3]]).astype(np.uint8)
     return np.where(depth < rng.uniform(0.05, 0.2), patch, flesh)
-
-
-def turn_hue(rng, image):
-    """Turn all colours by one angle: a lime or a blue shirt may become red."""
-    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
-    # OpenCV's hue goes from 0 to 179. The sum is an int64: it does not overflow.
-    hsv[..., 0] = (hsv[..., 0] + rng.integers(180)) % 180
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
 
 
 def lay(rng, canvas, patch, side, centre):
@@ -299,7 +291,8 @@ class Painter(torch.utils.data.Dataset):
         number = rng.choice(len(self.negatives), p=self.negative_shares)
         image, _ = crop(rng, self.negatives[number], width, height)
         if rng.random() < 0.25:
-            return turn_hue(rng, image)
+            # A lime or a blue shirt may become red.
+            return turn_hue(image, rng.integers(180))
         return image
 
     def background(self, rng, width, height):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from photographs import turn_hue
 
 SOURCES = Path(__file__).with_name("photographs.json")
 # What the numbers in a source's label files mean.
@@ -78,14 +79,6 @@ def framed(image, side):
     return square
 
 
-def turned(image, hue):
-    """The image with all its colours turned: 180 is once around the colour circle."""
-    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
-    # int: with hue added, 8 bits would overflow.
-    hsv[..., 0] = (hsv[..., 0].astype(int) + hue) % 180
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
-
-
 def copy_photographs(clones, data):
     """Read every photograph, write it and its boxes. Exits where a photograph is
     missing."""
@@ -112,7 +105,7 @@ def copy_photographs(clones, data):
             if beginning in FRAMED:
                 image = framed(image, FRAMED[beginning])
             if "hue" in lookalikes.get(file, {}):
-                image = turned(image, lookalikes[file]["hue"])
+                image = turn_hue(image, lookalikes[file]["hue"])
             labels[folder][file] = {"source": source, "boxes": boxes}
             cv2.imwrite(str(data / name), image)
     for folder in ("train", "dev"):

@@ -109,6 +109,14 @@ def read_data(folder):
     return Data(train, dev, held_close_ups, held_lookalikes)
 
 
+def turn_hue(image, angle):
+    """Turn all colours of a BGR image by an angle: 180 is once around (OpenCV's hue)."""
+    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+    # int: with the angle added, 8 bits would overflow.
+    hsv[..., 0] = (hsv[..., 0].astype(int) + angle) % 180
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+
+
 def is_held(picture):
     """Whether it never trains: some close-ups, and whole groups of look-alikes."""
     return picture.source == "held" or picture.group in HELD_GROUPS

@@ -134,14 +134,14 @@ def test_photographs_of_strawberries_and_other_things(server):
         found = strawberries(server, (folder / name).read_bytes())
         boxes = np.array([berry["box"] for berry in found]).reshape(-1, 4)
         scores = [berry["score"] for berry in found]
-        _, ripe, is_certain, counted_boxes = score.judge(picture, boxes, scores)
-        right += sum(is_right for _, is_right in counted_boxes)
-        counted += len(counted_boxes)
-        wanted += ripe
+        judged = score.judge(picture, boxes, scores)
+        right += sum(is_right for _, is_right in judged.counted)
+        counted += len(judged.counted)
+        wanted += judged.ripe
         # Pictures with unripe or half-ripe berries only: nobody knows what is right.
-        if is_certain:
+        if judged.is_certain:
             images += 1
-            images_right += bool(ripe) == bool(counted_boxes)
+            images_right += bool(judged.ripe) == bool(judged.counted)
         if len(picture.boxes) == 0:
             false_boxes += len(found)
     assert len(labels) == 85
@@ -158,10 +158,8 @@ def test_the_labels_of_lookalikes_are_those_that_trained():
     trained = PHOTOGRAPHS / "lookalikes" / "labels.json"
     labels = json.loads(path.read_text("utf-8"))
     for name, label in json.loads(trained.read_text("utf-8")).items():
-        keys = ("source", "class", "group", "boxes")
-        assert {key: labels[name][key] for key in keys} == {
-            key: label[key] for key in keys
-        }
+        for key in ("source", "class", "group", "boxes"):
+            assert labels[name][key] == label[key], name
         # The photographs that trained say it in words.
         is_turned = "hue" in label or label.get("changed", "").startswith("hue")
         assert ("hue" in labels[name]) == is_turned
