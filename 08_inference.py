@@ -50,8 +50,8 @@ app.json.sort_keys = False
 
 # This view answers with what arrived, so that you see which part arrives where: args
 # stand in the URL, form and files in the request's body (notes: mistakes 29, 34). If a
-# name comes twice, you see only the first: getlist(), below, gives all of them.
-# app.post(...) is app.route(..., methods=["POST"]).
+# name comes twice, you see only the first. app.post(...) is app.route(...,
+# methods=["POST"]).
 @app.post("/exam")
 def exam():
     files = {}
@@ -61,62 +61,40 @@ def exam():
     return jsonify(args=request.args, form=request.form, files=files)
 
 
-# api_inference() does not look at the picture itself. It calls ask_worker() (part 4),
-# which sends the bytes of the file to a worker: a process, that is a program that runs
-# beside the server. The worker calls look_at_picture(), below. Why a worker? A bad file
-# can crash the code that reads it, or keep it busy for minutes. Then only the worker is
-# lost, and the server goes on.
-# You will meet names that are defined later: MODELS (part 2) is a dict from the name of
-# a model to its function; MAX_FILES (part 4) is a limit, and FILES_ALLOWED the text
-# about it. PUT is allowed as in the notes.
+# PUT is allowed as in the notes.
 @app.route("/inference", methods=["POST", "PUT"])
 def api_inference():
-    # What does the client ask for? The answer to a wrong value is a 400 that says what
-    # is allowed, and shows the first 40 characters of the value. "!r" puts them in
-    # quotes, and writes a newline as \n.
-    model_type = request.form.get("model_type", "")
-    if model_type not in MODELS:
-        allowed = ", ".join(MODELS)
-        abort(400, f"model_type: {model_type[:40]!r} is not one of {allowed}")
-    # With ?draw=1 in the URL the answer is not JSON, but the picture with boxes in it.
-    draw = request.args.get("draw", "0")
-    if draw not in ("0", "1"):
-        abort(400, f"draw: {draw[:40]!r} is not one of 0, 1")
-    wants_picture = draw == "1"
-
-    # request.files["img_file"] is the first file alone; getlist() gives all of them
-    # (notes: mistake 27). Leave out a file without a name: a browser sends one if
-    # nobody has chosen a file.
-    files = [file for file in request.files.getlist("img_file") if file.filename]
-    most_files = 1 if wants_picture else MAX_FILES
-    if len(files) < 1 or len(files) > most_files:
-        abort(400, f"img_file: {len(files)} files, {FILES_ALLOWED}")
+    # What does the client ask for? These three functions stand below inference(). If a
+    # value is wrong, they call abort(400), and the rest does not run.
+    model_type = asked_model()
+    wants_picture = asked_draw()
+    files = asked_files(wants_picture)
 
     # One file after the other. The list keeps the result of each (notes: mistake 33).
-    # If one file is bad, the answer is a 400 that names it, without the other results.
     results = []
     for file in files:
-        # A worker runs look_at_picture() with the bytes of the file. The answer is a
-        # dict, or the bytes of a JPEG if wants_picture is True. If the file is bad,
-        # ask_worker() calls abort() itself.
+        # Let look_at_picture(), below, run with the bytes of the file. If the file is
+        # bad, ask_worker() calls abort(400): the client gets no other results.
         answer = ask_worker(file, model_type, wants_picture)
         if wants_picture:
-            # There is no second file: most_files is 1.
+            # There is no second file: asked_files() allows only one.
             return app.response_class(answer, status=200, mimetype="image/jpeg")
         # "|" makes one dict of the two.
         results.append({"filename": file.filename} | answer)
     return jsonify(model_type=model_type, results=results)
 
 
+# A worker runs this function. It is a process: a program that runs beside the server. A
+# bad file can crash the code that reads it, or keep it busy for minutes. Then only the
+# worker is lost, and the server goes on.
 def look_at_picture(data, model_type, wants_picture):
     """Take the bytes of a picture file. Return a dict of width, height and detections;
     if wants_picture is True, return the bytes of a JPEG.
 
     Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
+    # This function and the next one are in part 3. A large JPEG is decoded at 1/2, 1/4
+    # or 1/8 of its width and height, to save time; reduction is 2, 4 or 8 then, else 1.
     check_format(data)
-    # To save time a large JPEG is read at a smaller size. reduction says how many times
-    # smaller: 1 (the full size), 2 (half the width and height), 4 or 8. Like most of
-    # what is called here, choose_reduction() and IMREAD_MODES are in part 3.
     reduction = choose_reduction(data)
     # The bytes as an array of uint8: numbers from 0 to 255 (notes: mistake 28). The
     # notes print the bytes here: that fills the terminal (notes: mistake 32).
@@ -141,9 +119,44 @@ def look_at_picture(data, model_type, wants_picture):
 
 def inference(img, model_type):
     """The detections of one model in a picture."""
-    # find is a function now.
+    # MODELS, at the end of part 2, has a function for each name. find is that function.
     find = MODELS[model_type]
     return find(img)
+
+
+# What the client asks for. A 400 names the field, shows the first 40 characters of the
+# wrong value, and says what is allowed. "!r" puts the value in quotes, and writes a
+# newline as \n.
+
+
+def asked_model():
+    """The name of the model to use."""
+    model_type = request.form.get("model_type", "")
+    if model_type not in MODELS:
+        allowed = ", ".join(MODELS)
+        abort(400, f"model_type: {model_type[:40]!r} is not one of {allowed}")
+    return model_type
+
+
+def asked_draw():
+    """Whether the answer is the picture with boxes in it (?draw=1 in the URL), and not
+    JSON."""
+    draw = request.args.get("draw", "0")
+    if draw not in ("0", "1"):
+        abort(400, f"draw: {draw[:40]!r} is not one of 0, 1")
+    return draw == "1"
+
+
+def asked_files(wants_picture):
+    """The files to look at: 1 to MAX_FILES, a limit in part 4."""
+    # request.files["img_file"] is the first file alone; getlist() gives all of them
+    # (notes: mistake 27). Leave out a file without a name: a browser sends one if
+    # nobody has chosen a file.
+    files = [file for file in request.files.getlist("img_file") if file.filename]
+    most_files = 1 if wants_picture else MAX_FILES
+    if len(files) < 1 or len(files) > most_files:
+        abort(400, f"img_file: {len(files)} files, {FILES_ALLOWED}")
+    return files
 
 
 class BadPicture(Exception):
@@ -976,7 +989,8 @@ def end_with_server():
 # - Flask, before the view: no route has this path (404), or the route does not allow
 #   this method (405).
 # - Flask, at request.form or request.files: the request is too large (413).
-# - api_inference(): model_type, draw or the number of files is wrong (400).
+# - asked_model(), asked_draw(), asked_files(): that value, or the number of files, is
+#   wrong (400).
 # - look_at_picture() and what it calls: the file is no JPEG, PNG or WebP, is damaged,
 #   has too many pixels, or needs too much memory to be read. They raise BadPicture, and
 #   ask_worker() turns that into a 400.
