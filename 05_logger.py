@@ -35,7 +35,7 @@ file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message
 # app.logger has a handler for the terminal from the start. From here on app.logger
 # writes into the file as well.
 app.logger.addHandler(file_handler)
-# The notes put this line under "if not app.debug:", because they want no log file in
+# The notes put that line under "if not app.debug:", because they want no log file in
 # debug mode. That does not work: app.run(debug=True), at the end of the program, turns
 # debug on. At the "if" it is still off, so there is a log file in debug mode, too
 # (notes: mistake 18).
@@ -46,9 +46,8 @@ app.logger.addHandler(file_handler)
 app.logger.setLevel(logging.INFO)
 
 # The second is the level of the handler: messages below WARNING do not go into the
-# file. (The terminal's handler has no level: it prints all that the logger lets pass.)
-# The level of a handler alone is not enough: the logger must let a message pass, too
-# (notes: mistake 19).
+# file (notes: mistake 19). The terminal's handler has no level: it prints all that the
+# logger lets pass.
 file_handler.setLevel(logging.WARNING)
 
 

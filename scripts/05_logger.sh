@@ -1,6 +1,7 @@
 #!/bin/sh
 # Lesson 5's calls. In another terminal first:  python 05_logger.py
-# Run this script in the folder where you started the lesson: exam_log.log is there.
+# Run this script in the folder where you started the lesson: exam_log.log is there. When
+# you have stopped the lesson, you can delete the files exam_log.log*.
 # A line with #=> is the answer to expect. There "..." stands for text that can differ; a
 # line with only "..." stands for any number of lines.
 URL=${1:-http://127.0.0.1:8080}
@@ -60,7 +61,6 @@ tail -n 1 exam_log.log
 curl -s -w '\n' "$URL/x%0a2026-01-01%2000:00:00,000%20ERROR%20all%20is%20lost"
 #=> <h1>404 Error</h1>
 
-# It is all in one line: ascii() writes the newline as \n. (When you have finished, stop
-# the lesson. Then you can delete the files exam_log.log*.)
+# It is all in one line: ascii() writes the newline as \n.
 tail -n 1 exam_log.log
 #=> ... ERROR 404: '/x\n2026-01-01 00:00:00,000 ERROR all is lost'
