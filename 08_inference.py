@@ -73,8 +73,8 @@ def api_inference():
     # One file after the other. The list keeps the result of each (notes: mistake 33).
     results = []
     for file in files:
-        # Let look_at_picture(), below, run with the bytes of the file. If the file is
-        # bad, ask_worker() calls abort(400): the client gets no other results.
+        # ask_worker(), in part 4, has the bytes of the file passed to look_at_picture(),
+        # below. For a bad file it calls abort(400): the client gets no other results.
         answer = ask_worker(file, model_type, wants_picture)
         if wants_picture:
             # There is no second file: asked_files() allows only one.
@@ -92,8 +92,9 @@ def look_at_picture(data, model_type, wants_picture):
     if wants_picture is True, return the bytes of a JPEG.
 
     Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
-    # This function and the next one are in part 3. A large JPEG is decoded at 1/2, 1/4
-    # or 1/8 of its width and height, to save time; reduction is 2, 4 or 8 then, else 1.
+    # What is called here, and IMREAD_MODES, are in part 3. A large JPEG is decoded at
+    # 1/2, 1/4 or 1/8 of its width and height, to save time: then reduction is 2, 4 or
+    # 8, else 1.
     check_format(data)
     reduction = choose_reduction(data)
     # The bytes as an array of uint8: numbers from 0 to 255 (notes: mistake 28). The
@@ -293,10 +294,10 @@ def find_strawberries(img):
     NET.setInput(cv2.dnn.blobFromImage(padded, 1 / 255, swapRB=True))
     # It answers (1, 5, height / 4, width / 4). [0] takes the 1 picture: five numbers
     # for each cell.
-    cells = NET.forward()[0]
+    numbers = NET.forward()[0]
 
     # The first of the five is the score: is the middle of a strawberry in this cell?
-    scores = cells[0]
+    scores = numbers[0]
     # A cell counts if its score is high enough and no neighbour has a higher one.
     # dilate() gives for each cell the highest score in the 3 x 3 cells around it,
     # itself included.
@@ -310,7 +311,7 @@ def find_strawberries(img):
     for row, column in np.argwhere(is_middle):
         # The other four numbers of this cell: the distances from its middle to the
         # berry's sides, in pixels of padded. "1:" leaves out number 0, the score.
-        distances = cells[1:, row, column]
+        distances = numbers[1:, row, column]
         # tolist() makes a list of Python's numbers.
         to_left, to_top, to_right, to_bottom = distances.tolist()
         middle_x = column * CELL + CELL / 2
@@ -336,9 +337,8 @@ def find_strawberries(img):
 # as the line that starts with NET = does above: then every worker reads it once, while
 # it starts. Reading a picture and looking at it may take at most MAX_SECONDS and (on
 # Linux) MAX_MEMORY: if your model needs more, make these two numbers in part 4 larger.
-# If your model raises an exception, the client gets a 500, and the server's terminal
-# shows the traceback. (Only if memory is short, the client gets a 400.) The terminal
-# shows what your model print()s, too.
+# The server's terminal shows what your model print()s, and the traceback if it raises an
+# exception.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -356,7 +356,8 @@ def check_format(data):
 
     OpenCV reads more formats, but photographs seldom come in them, and each has a
     decoder of its own that a bad file can attack."""
-    # Every JPEG starts with these three bytes: \xff is the byte 255, \xd8 is 216.
+    # Every JPEG starts with two bytes, and a third that begins its first segment (see
+    # jpeg_size()). \xff is the byte 255, \xd8 is 216.
     is_jpeg = data.startswith(b"\xff\xd8\xff")
     is_png = data.startswith(b"\x89PNG\r\n\x1a\n")
     is_webp = data.startswith(b"RIFF") and data[8:12] == b"WEBP"
@@ -442,7 +443,7 @@ def jpeg_size(data):
     You may skip the inside: it looks for the header among the first bytes."""
     if not data.startswith(b"\xff\xd8"):
         return None
-    # After these two bytes come segments: FF, a kind (1 byte), a length (2 bytes), and
+    # After two bytes come segments: FF, a kind (1 byte), a length (2 bytes), and
     # what the segment holds. The length counts its own two bytes. Two bytes a and b
     # are the number 256 * a + b: from_bytes() calls this order "big".
     position = 2
@@ -614,7 +615,7 @@ def limit_text():
         request.max_content_length = MAX_TEXT
 
 
-# The pictures in one request. Ten large ones take a few seconds.
+# The pictures in one request.
 MAX_FILES = 10
 FILES_ALLOWED = f"allowed are 1 to {MAX_FILES}, or only 1 with draw=1"
 
@@ -701,8 +702,7 @@ class Worker:
     receives the answers. If the process ends, the object stays: start() gives it a new
     process.
 
-    Variables that are called worker hold such an object. In the comments of this class
-    "the worker" is its process."""
+    In the comments of this class "the worker" is its process."""
 
     def __init__(self):
         self.process = None
@@ -742,7 +742,7 @@ class Worker:
         """Tell the worker which task comes: (model_type, wants_picture). Return True if
         it answers "go on"; False if it does not answer.
 
-        Why does ask(), below, not send the file at once? It reads the file piece by
+        Why does ask(), below, not begin with the file? It reads the file piece by
         piece, and only once. If it noticed in the middle that the worker is dead, a new
         worker would get only the rest of the file. So it first makes sure that the
         worker is alive."""
@@ -801,11 +801,9 @@ class IdleWorkers:
     Several threads may come here at the same time. Only one of them can be inside
     "with self.lock"; the others wait there until it has left."""
 
-    # You may skip this paragraph. It is for those who know queue.Queue and
-    # ProcessPoolExecutor. Why not queue.Queue? There a request that comes at the right
-    # moment is served before those that wait, and some answers take three times as long
-    # as most. Why not concurrent.futures.ProcessPoolExecutor? Once one of its processes
-    # dies, it fails for everybody.
+    # For those who know queue.Queue and concurrent.futures.ProcessPoolExecutor: in a
+    # Queue a request that comes at the right moment overtakes those that wait, and an
+    # Executor fails for everybody once one of its processes dies.
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -915,10 +913,10 @@ def run_worker(pipe):
     # each other, and be slower together.
     cv2.setNumThreads(1)
     limit_memory()
-    # If a file is bad, the decoders of OpenCV may print a piece of it to stderr. A
-    # client could write something there that looks like a line of the server's log. So
-    # throw away what this process writes to stderr. That hides the warnings of your
-    # model, too. What it print()s is still shown.
+    # If a file is bad, the decoders of OpenCV may print a piece of it to stderr, which
+    # is for error messages. There a client could write what looks like a line of the
+    # server's log. So throw away what this process writes to stderr. That hides the
+    # warnings of your model, too. What it print()s is still shown.
     # The system knows each open file by a number, and stderr by number 2. os.devnull is
     # a file that throws everything away. dup2() makes number 2 lead to it.
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -977,8 +975,8 @@ def end_with_server():
     """End this process as soon as the server has ended, however it ended, even in the
     middle of a picture."""
     # Two other things are not enough. daemon=True in Worker.start() does not help when
-    # the server is killed. And run_worker() notices only when it uses the pipe that the
-    # server is gone: not before it has done its picture, which may take minutes.
+    # the server is killed. And run_worker() notices that the server is gone only when
+    # it uses the pipe: after its picture, which may take minutes.
     # The parent process is the server, and join() waits until it ends.
     multiprocessing.parent_process().join()
     # sys.exit() would end only this thread.
