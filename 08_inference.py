@@ -73,8 +73,8 @@ def api_inference():
     # One file after the other. The list keeps the result of each (notes: mistake 33).
     results = []
     for file in files:
-        # ask_worker(), in part 4, has the bytes of the file passed to look_at_picture(),
-        # below. For a bad file it calls abort(400): the client gets no other results.
+        # ask_worker(), in part 4, lets a worker call look_at_picture(), below. For a bad
+        # file it calls abort(400): the client gets no other results.
         answer = ask_worker(file, model_type, wants_picture)
         if wants_picture:
             # There is no second file: asked_files() allows only one.
@@ -337,8 +337,8 @@ def find_strawberries(img):
 # as the line that starts with NET = does above: then every worker reads it once, while
 # it starts. Reading a picture and looking at it may take at most MAX_SECONDS and (on
 # Linux) MAX_MEMORY: if your model needs more, make these two numbers in part 4 larger.
-# The server's terminal shows what your model print()s, and the traceback if it raises an
-# exception.
+# The server's terminal shows what your model print()s, and the traceback if it raises
+# an exception.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -774,8 +774,8 @@ class Worker:
                 self.pipe.send_bytes(piece)
             # No bytes: this was the last piece.
             self.pipe.send_bytes(b"")
-            # No answer in MAX_SECONDS: end the worker. (If it has crashed, recv() raises
-            # an exception: see "except" below.)
+            # No answer in MAX_SECONDS: end the worker. (If it has crashed, recv()
+            # raises an exception: see "except" below.)
             if not self.pipe.poll(MAX_SECONDS):
                 self.stop()
                 return "bad picture", TOO_SLOW
