@@ -73,8 +73,8 @@ def api_inference():
     # One file after the other. The list keeps the result of each (notes: mistake 33).
     results = []
     for file in files:
-        # ask_worker(), in part 4, lets a worker call look_at_picture(), below. For a bad
-        # file it calls abort(400): the client gets no other results.
+        # ask_worker(), in part 4, lets a worker call look_at_picture(), below. For a
+        # bad file it calls abort(400): the client gets no results.
         answer = ask_worker(file, model_type, wants_picture)
         if wants_picture:
             # There is no second file: asked_files() allows only one.
@@ -84,17 +84,17 @@ def api_inference():
     return jsonify(model_type=model_type, results=results)
 
 
-# A worker runs this function. It is a process: a program that runs beside the server. A
-# bad file can crash the code that reads it, or keep it busy for minutes. Then only the
+# This function runs in a worker: a process, that is, a program beside the server. A bad
+# file can crash the code that reads it, or keep it busy for minutes. Then only the
 # worker is lost, and the server goes on.
 def look_at_picture(data, model_type, wants_picture):
     """Take the bytes of a picture file. Return a dict of width, height and detections;
     if wants_picture is True, return the bytes of a JPEG.
 
     Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
-    # What is called here, and IMREAD_MODES, are in part 3. A large JPEG is decoded at
-    # 1/2, 1/4 or 1/8 of its width and height, to save time: then reduction is 2, 4 or
-    # 8, else 1.
+    # Most of what is called here is in part 3, as is IMREAD_MODES. A large JPEG is
+    # decoded at 1/2, 1/4 or 1/8 of its width and height, to save time: then reduction
+    # is 2, 4 or 8, else 1.
     check_format(data)
     reduction = choose_reduction(data)
     # The bytes as an array of uint8: numbers from 0 to 255 (notes: mistake 28). The
@@ -125,8 +125,8 @@ def inference(img, model_type):
     return find(img)
 
 
-# What the client asks for. A 400 names the field, shows the first 40 characters of the
-# wrong value, and says what is allowed. "!r" puts the value in quotes, and writes a
+# What the client asks for. A 400 names the field, shows what is wrong (at most 40
+# characters of it), and says what is allowed. "!r" puts a value in quotes, and writes a
 # newline as \n.
 
 
@@ -181,8 +181,7 @@ class BadPicture(Exception):
 
 def detection(img, label, score, box):
     """One thing that was found. label: a text. score: from 0 to 1; the higher, the more
-    certain. box: [x, y, width, height] in pixels of img; x and y are of its top left
-    corner."""
+    certain. box: [x, y, width, height] in pixels of img; x, y: its top left corner."""
     img_height, img_width = img.shape[:2]
     x, y, width, height = box
     # Cut off what lies outside the picture: np.clip(x, 0, 640) is 0 if x is less than
@@ -347,8 +346,7 @@ MODELS = {
 
 # --- 3. EXTRAS: the answer in pixels, large photographs, drawing, errors as JSON ------
 
-# The limit MAX_PIXELS and the texts for the client, such as TOO_MANY_PIXELS, are in
-# part 4.
+# MAX_PIXELS, TOO_MANY_PIXELS, TOO_MUCH_MEMORY and TOO_LARGE are in part 4.
 
 
 def check_format(data):
@@ -356,8 +354,8 @@ def check_format(data):
 
     OpenCV reads more formats, but photographs seldom come in them, and each has a
     decoder of its own that a bad file can attack."""
-    # Every JPEG starts with two bytes, and a third that begins its first segment (see
-    # jpeg_size()). \xff is the byte 255, \xd8 is 216.
+    # A JPEG starts with the bytes \xff (255) and \xd8 (216). The next \xff begins its
+    # first segment (see jpeg_size()).
     is_jpeg = data.startswith(b"\xff\xd8\xff")
     is_png = data.startswith(b"\x89PNG\r\n\x1a\n")
     is_webp = data.startswith(b"RIFF") and data[8:12] == b"WEBP"
@@ -404,8 +402,8 @@ def answer_in_pixels_of_upload(data, img, reduction, detections):
 
 # Large photographs. A phone's JPEG is 4000 pixels wide or more, and the models look at
 # pictures with 384 pixels (strawberries) or at most 800 (QR codes) on the longer side.
-# A JPEG can be decoded at 1/2, 1/4 or 1/8 of its width and height. At 1/4 it takes half
-# the time, and its pixels take a sixteenth of the memory.
+# Decoding a JPEG at 1/4 of its width and height takes half the time, and its pixels
+# take a sixteenth of the memory.
 IMREAD_MODES = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -515,8 +513,6 @@ def draw_detections(img, detections):
         box_width = boxes[number][2]
         score = f"{found['score']:.2f}"
         text = f"{found['label'][:MAX_LABEL]} {score}"
-        # to_baseline: the distance from the label's top down to the line on which the
-        # letters stand.
         label_width, label_height, to_baseline = label_size(text, font_scale)
         # If the label is much wider than the box, write the score alone.
         if label_width > 1.5 * box_width:
@@ -637,7 +633,7 @@ MAX_MEMORY = 280_000_000
 TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
 CRASHED = "stops the process that reads it: save it as a new JPEG"
 
-# One worker for each core (one, if cpu_count() returns None: it does not know). At most
+# One worker for each core (one, if cpu_count() does not know: it returns None). At most
 # 8, because each can fill MAX_MEMORY.
 WORKERS = min(os.cpu_count() or 1, 8)
 
@@ -760,8 +756,8 @@ class Worker:
         """Return ("ok", answer), ("bad picture", reason) or ("bug", traceback)."""
         task = (model_type, wants_picture)
         # The worker may have ended since its last picture, for example because the
-        # computer ran short of memory. Or it has never started. Then start a new one,
-        # and wait for it: this request needs it now.
+        # computer ran short of memory. Or it has never started. In both cases start a
+        # new one, and wait for it: this request needs it now.
         if not self.send_task(task):
             self.stop()
             self.start()
