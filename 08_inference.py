@@ -92,9 +92,9 @@ def look_at_picture(data, model_type, wants_picture):
     if wants_picture is True, return the bytes of a JPEG.
 
     Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
-    # Most of what is called here is in part 3, as is IMREAD_MODES. A large JPEG is
-    # decoded at 1/2, 1/4 or 1/8 of its width and height, to save time: then reduction
-    # is 2, 4 or 8, else 1.
+    # Most of what is called here is in part 3, as is IMREAD_MODES. A large JPEG is read
+    # at 1/2, 1/4 or 1/8 of its width and height, to save time: then reduction is 2, 4
+    # or 8, else 1.
     check_format(data)
     reduction = choose_reduction(data)
     # The bytes as an array of uint8: numbers from 0 to 255 (notes: mistake 28). The
@@ -149,7 +149,7 @@ def asked_draw():
 
 
 def asked_files(wants_picture):
-    """The files to look at: 1 to MAX_FILES, a limit in part 4."""
+    """The files to look at: 1 to MAX_FILES (in part 4, as is FILES_ALLOWED)."""
     # request.files["img_file"] is the first file alone; getlist() gives all of them
     # (notes: mistake 27). Leave out a file without a name: a browser sends one if
     # nobody has chosen a file.
@@ -537,7 +537,8 @@ def draw_detections(img, detections):
 def label_size(text, font_scale):
     """Width and height of a label, and the distance from its top to the line on which
     the letters stand: there putText starts. Letters such as g go below that line."""
-    (text_width, text_height), below = cv2.getTextSize(text, FONT, font_scale, 1)
+    size, below = cv2.getTextSize(text, FONT, font_scale, 1)
+    text_width, text_height = size
     # 2 pixels of margin on the left, on the right and at the top.
     return text_width + 4, text_height + below + 2, text_height + 2
 
@@ -545,9 +546,9 @@ def label_size(text, font_scale):
 def free_row(is_taken, left, top, label_width, label_height):
     """Start at y = top, and go down in steps of one label's height. Return the first y
     where the label covers no other one; None if there is none."""
-    # Not above the picture.
     top = max(0, top)
     while top + label_height <= is_taken.shape[0]:
+        # any(): is one of these pixels taken?
         if not is_taken[top : top + label_height, left : left + label_width].any():
             return top
         top += label_height
@@ -641,8 +642,8 @@ WORKERS = min(os.cpu_count() or 1, 8)
 # They are set before a worker starts.
 WORKER_ENVIRONMENT = {
     # For a picture with more pixels cv2.imdecode() raises cv2.error: so a PNG or WebP
-    # that is too large is refused. (choose_reduction() counts those of a JPEG.) OpenCV
-    # reads the variable while a worker imports it.
+    # that is too large is refused. (choose_reduction() counts a JPEG's pixels.) OpenCV
+    # reads the variable while a worker imports cv2.
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
     # You may skip these two: they only make the lesson a tenth faster. malloc, the
     # function that hands out memory, reads them on most Linux systems. Without them it
@@ -721,7 +722,7 @@ class Worker:
         # closed only when all its copies are closed. So close the server's copy:
         # otherwise the server would not notice that the worker has ended.
         pipe_of_worker.close()
-        # Wait until it says "ready". If it has ended instead, this raises EOFError.
+        # Wait until it says "ready". If it has ended instead, this raises an exception.
         self.pipe.recv()
 
     def stop(self):
@@ -872,7 +873,7 @@ def start_worker(worker):
     ignore_ctrl_c_while_starting()
     try:
         worker.start()
-    except EOFError:
+    except (EOFError, ConnectionError):
         # The process ended before it was ready, and has printed why. Its Worker object
         # still becomes one of the idle workers: ask() tries to start it again with the
         # next picture.
@@ -972,7 +973,8 @@ def end_with_server():
     middle of a picture."""
     # Two other things are not enough. daemon=True in Worker.start() does not help when
     # the server is killed. And run_worker() notices that the server is gone only when
-    # it uses the pipe: after its picture, which may take minutes.
+    # it uses the pipe: after its picture. Without a server that ends the worker, that
+    # may take minutes.
     # The parent process is the server, and join() waits until it ends.
     multiprocessing.parent_process().join()
     # sys.exit() would end only this thread.
