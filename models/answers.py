@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from photographs import RIPE, UNKNOWN
 
-SIZE = 384  # longer side of what the network looks at, in pixels
+SIZE = 384  # longer side of a whole photograph for the network, in pixels
 MULTIPLE = 32  # both sides of what the network looks at are multiples of this
 CELL = 4  # pixels of a cell's side
 GREY = 114  # fills the picture up to multiples of MULTIPLE
@@ -38,7 +38,7 @@ def to_blob(padded):
 
 
 def target(boxes, height, width):
-    """What the network should answer to boxes (n, 5: class, x, y, w, h in pixels) in a
+    """What the network should answer to boxes (n, 5: kind, x, y, w, h in pixels) in a
     picture of this height and width.
 
     Gives (7, rows, columns) float32, seven numbers for each cell:
@@ -46,8 +46,8 @@ def target(boxes, height, width):
       1    how much the heat counts
       2-5  the distances to the berry's left, top, right and bottom edge, in pixels
       6    how much the distances count
-    and whether a ripe berry is in the picture: 1.0, 0.0, or -1.0 where all berries are
-    unripe, half ripe or half hidden."""
+    and whether a ripe berry is in the picture: 1.0, 0.0, or -1.0 (does not count) where
+    all berries are unripe, half ripe or half hidden."""
     # The centres of the cells, in pixels.
     xs = np.arange(width // CELL) * CELL + CELL / 2
     ys = np.arange(height // CELL) * CELL + CELL / 2
@@ -80,8 +80,8 @@ def target(boxes, height, width):
         # In these cells the heat counts in full, even inside the box of another berry
         # that is not ripe.
         heat_weight[near] = 1
-        # The weights of one berry add up to about the root of its hill's sum: a berry
-        # with four times as many cells counts twice as much, not four times.
+        # Divided so that a berry with four times as many cells counts twice as much,
+        # not four times.
         distances_weight[near] = hill[near] / np.sqrt(hill.sum())
         # From each cell's centre to the box's right and bottom edge. What is left of
         # the width and the height are the distances to the left and top edge.
@@ -105,17 +105,17 @@ def detect(net, image, threshold):
     net.setInput(to_blob(padded))
     answer = net.forward()[0]
     score = answer[0]
+    # dilate: the highest score in the 3 x 3 cells around.
     peaks = (score == cv2.dilate(score, np.ones((3, 3)))) & (score >= threshold)
     y, x = np.nonzero(peaks)
     scores = score[peaks]
-    # Of each peak, in arrays of n.
     left, top, right, bottom = answer[1:, peaks]
     x = x * CELL + CELL // 2
     y = y * CELL + CELL // 2
     boxes = np.stack([x - left, y - top, left + right, top + bottom], 1)
     # int: where there is no box, NMSBoxes gives an empty tuple.
     best = np.array(cv2.dnn.NMSBoxes(boxes, scores, threshold, 0.5), int)
-    edge = image.shape[1::-1]
+    edge = (image.shape[1], image.shape[0])
     low = np.clip(boxes[best, :2] / scale, 0, edge).round()
     high = np.clip((boxes[best, :2] + boxes[best, 2:]) / scale, 0, edge).round()
     return np.hstack([low, high - low]), scores[best]

