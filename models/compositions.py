@@ -24,7 +24,7 @@ LARGE = 288
 # Picture.subject -> how many times as often as usual such a photograph is shown, among
 # those with berries or among those without.
 WEIGHTS = {
-    "extra": 3,
+    "extra": 3,  # the close-ups
     "strawberry": 0.4,
     # One photograph, of a cake. halve() makes the other cut berries.
     "strawberry-cut": 5,
@@ -212,7 +212,8 @@ def shares(pictures):
 
 
 # Composed pictures. How often; at least and at most how many berries; the smallest and
-# the largest size of a berry or another fruit, in parts of the picture's longer side.
+# the largest mean size of berries and other fruit, in parts of the picture's longer
+# side.
 LAYOUTS = [
     (0.35, 1, 5, 0.1, 0.45),  # a few
     (0.15, 1, 1, 0.5, 1.2),  # one from near
@@ -335,7 +336,7 @@ class Painter(torch.utils.data.Dataset):
         layout = rng.choice(len(LAYOUTS), p=[chance for chance, *_ in LAYOUTS])
         _, least, most, smallest, largest = LAYOUTS[layout]
         count = rng.integers(least, most, endpoint=True)
-        # The size of most things in this picture, in parts of its longer side.
+        # The mean size of the things in this picture, in parts of its longer side.
         size = rng.uniform(smallest, largest)
         others = rng.integers(0, 5) if count else rng.integers(1, 12)
         # The same light for all patches: how bright blue, green and red are.

@@ -31,7 +31,8 @@ STAGES = [
     (3, 5, 2, 6, 192),  # 4 in the original, and then one stage more
 ]
 # Blocks, counted from 0, after which the pyramid takes the trunk's features, and their
-# channels. There one cell covers 4 x 4, 8 x 8, 16 x 16 and 32 x 32 pixels.
+# channels. There one number of a channel covers 4 x 4, 8 x 8, 16 x 16 and 32 x 32
+# pixels.
 TAPS = {2: 24, 4: 40, 10: 112, 13: 192}
 # The first convolution, the stem, and the first blocks see edges and colours: they stay
 # as they are.
@@ -40,8 +41,8 @@ WIDTH = 48  # channels of the pyramid
 
 
 def convolution(inputs, outputs, kernel=1, stride=1, groups=1):
-    """A convolution of the trunk. Its weights and bias do what batch normalisation did,
-    too: see load_imagenet()."""
+    """A convolution of the trunk. Batch normalisation is folded into its weights and
+    bias: see load_imagenet()."""
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups)
 
 
@@ -65,7 +66,7 @@ class TrunkBlock(nn.Module):
 
 
 class Trunk(nn.Module):
-    """EfficientNet-Lite0, batch normalisation folded into the convolutions."""
+    """EfficientNet-Lite0 without its last two blocks."""
 
     def __init__(self):
         super().__init__()
@@ -144,8 +145,8 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.trunk = Trunk()
-        # lateral: bring the features of each tap to WIDTH channels. refine: work on the
-        # three sums, and once more on the finest one: four in all.
+        # lateral: bring the features of each tap to WIDTH channels. refine: work on
+        # each sum, and once more on the finest.
         self.lateral = nn.ModuleList(
             normalised(channels, WIDTH) for channels in TAPS.values()
         )
@@ -200,9 +201,10 @@ def loss_of(outputs, goals, wanted_presence):
     target() in answers.py.
 
     Heat: cross entropy, but a cell that is nearly right counts little: (1 - score) ** 2
-    in a berry's own cell, score ** 2 elsewhere (focal loss). On a hill a high score
-    costs less, too: (1 - wanted_heat) ** 4 (CenterNet).
-    Boxes: 1 - GIoU, which is 0 for the wanted box, and grows the less the two share.
+    in a berry's own cell, score ** 2 elsewhere (focal loss). Elsewhere also times
+    (1 - wanted_heat) ** 4: on a hill a high score costs less (CenterNet).
+    Boxes: 1 - GIoU: 0 for the wanted box; larger the less the two share, and the larger
+    the box around both.
     Presence: cross entropy. Where wanted_presence is -1 it does not count."""
     heat, box, presence = outputs
     wanted_heat = goals[:, 0]
