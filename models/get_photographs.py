@@ -21,7 +21,8 @@ import numpy as np
 from photographs import turn_hue
 
 SOURCES = Path(__file__).with_name("photographs.json")
-# What the numbers in a source's label files mean.
+# What the numbers in a source's label files mean. (The list of names of picker calls 0
+# unripe, but it is on ripe berries.)
 NAMES = {"picker": {"0": "ripe"}, "greenhouse": {"0": "ripe", "1": "unripe"}}
 # The labels of the look-alikes. hue: turn the colours by so much.
 LOOKALIKE_LABELS = Path(__file__).with_name("lookalike_labels.json")
