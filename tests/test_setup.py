@@ -20,6 +20,12 @@ if os.name == "nt":
     )
 
 NO_LIBRARY = "libxcb.so.1: cannot open shared object file: No such file or directory"
+# In place of the real ones: a new lesson may need more packages.
+REQUIREMENTS = """flask>=3.1,<4
+numpy>=2.3,<3
+opencv-python>=5.0,<6
+httpie>=3.2,<4
+"""
 # In place of the player: says which lessons are asked for, and that it was called.
 PLAYER = """import sys
 if "--lessons" in sys.argv:
@@ -41,6 +47,7 @@ esac"""
 @pytest.fixture
 def folder(copy):
     (copy / "scripts" / "play.py").write_text(PLAYER)
+    (copy / "requirements.txt").write_text(REQUIREMENTS)
     return copy
 
 
