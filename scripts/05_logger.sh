@@ -27,8 +27,9 @@ curl -s "$URL/fill"
 tail -n 1 exam_log.log
 #=> ... WARNING warning 50 of 50
 
-# 50 lines are more than 2000 bytes, so there are two files or more.
-ls exam_log.log exam_log.log.1
+# 50 lines are more than 2000 bytes, so there are two files or more. (-1: one name a
+# line.)
+ls -1 exam_log.log exam_log.log.1
 #=> exam_log.log
 #=> exam_log.log.1
 
