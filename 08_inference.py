@@ -50,8 +50,8 @@ app.json.sort_keys = False
 
 # This view answers with what arrived, so that you see which part arrives where: args
 # stand in the URL, form and files in the request's body (notes: mistakes 29, 34). If a
-# name comes twice, you see only the first. app.post(...) is app.route(...,
-# methods=["POST"]).
+# name comes twice, you see only the first.
+# app.post(...) is app.route(..., methods=["POST"]).
 @app.post("/exam")
 def exam():
     files = {}

@@ -65,8 +65,9 @@ def target(boxes, height, width):
         # matter of taste. Where such boxes overlap, the last one decides.
         heat_weight[rows, columns] = 0 if kind == UNKNOWN else 0.3
     for _, x, y, w, h in boxes[is_ripe]:
-        column = int(x + w / 2) // CELL
-        row = int(y + h / 2) // CELL
+        # min(): a centre on the right or lower edge belongs to the last cell.
+        column = min(int(x + w / 2) // CELL, len(xs) - 1)
+        row = min(int(y + h / 2) // CELL, len(ys) - 1)
         # A hill. Its top is 1, in the cell of the berry's centre. 2.2 + 0.14 w pixels
         # to the left or right of the top it is down to 1 / e, which is 0.37; up and
         # down the same with h. The 2.2 widens the hills of tiny berries.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Lesson 5's calls. In another terminal first:  python 05_logger.py
-# Run this script in the folder where you started the lesson: exam_log.log is there. When
-# you have stopped the lesson, you can delete the files exam_log.log*.
+# Run this script in the folder where you started the lesson: exam_log.log is there.
+# When you have stopped the lesson, you can delete the files exam_log.log*.
 # A line with #=> is the answer to expect. There "..." stands for text that can differ; a
 # line with only "..." stands for any number of lines.
 URL=${1:-http://127.0.0.1:8080}
