@@ -12,8 +12,8 @@ Notes  flask > app; app > decorater > route; app > run
 from flask import Flask
 
 # The app object is your web application.
-# Python gives every file a name, __name__. By this name Flask finds the folder of the
-# app: there it looks for other files of the app, such as pictures.
+# Python gives every file a name, __name__. With it Flask finds the folder of the app:
+# there it looks for other files of the app, such as pictures.
 app = Flask(__name__)
 
 

@@ -32,7 +32,7 @@ def get_username(username):
 
 
 # int in <int:number> is a converter: it takes only digits and turns them into an int.
-# /test/42 matches both routes. Flask takes this one: a number comes before a string.
+# /test/42 matches both routes. Flask takes this one: a number wins over a string.
 # The order of the two in the file does not matter.
 # -1 and 1.5 contain other characters, so they go to get_username(). Without
 # get_username() they would be a 404 (notes: mistake 6).

@@ -27,7 +27,7 @@ START_TIME = time.strftime("%H:%M:%S")
 # A hook is a function that Flask calls for every request: this one before the view. The
 # line with @ says when. You choose the name of the function; here it is the same as
 # after the @, as in the notes.
-# g holds values for one request: its hooks and its view can use them. The next request
+# g holds the values of one request: the hooks and the view share them. The next request
 # gets a new, empty g.
 @app.before_request
 def before_request():
@@ -87,7 +87,7 @@ def show_open():
 # The server runs each request in a thread of its own. Threads run at the same time, so
 # two requests can be in this hook at once. With the lock only one thread at a time runs
 # the code under "with"; the others wait. Without it two requests could both find that
-# FIRST_HOST is missing, and the second would overwrite the first.
+# FIRST_HOST is missing, and the second host would overwrite the first.
 first_lock = Lock()
 
 

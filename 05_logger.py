@@ -36,9 +36,9 @@ file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message
 # writes into the file as well.
 app.logger.addHandler(file_handler)
 # The notes put that line under "if not app.debug:", because they want no log file in
-# debug mode. That does not work: app.run(debug=True), at the end of the program, turns
-# debug on. At the "if" it is still off, so there is a log file in debug mode, too
-# (notes: mistake 18).
+# debug mode. That does not work: at the "if" debug is still off, and only
+# app.run(debug=True), at the end of the program, turns it on. So there is a log file in
+# debug mode, too (notes: mistake 18).
 
 # The levels are, from low to high: DEBUG, INFO, WARNING, ERROR, CRITICAL.
 # A message must pass two levels. The first is the level of the logger: WARNING, unless

@@ -19,8 +19,8 @@ app = Flask(__name__)
 # name=value, with "&" between them: /login?user_name=foo&tmp_parameter=bar has two.
 # request.args holds these arguments (not those of lesson 2, which came from the path).
 # Every value is a string.
-# If an argument is missing, get() returns None and raises no error: unless your code
-# looks for None, nobody notices that it is missing (notes: mistake 23).
+# If an argument is missing, get() returns None and raises no error: nobody notices it,
+# unless your code looks for None (notes: mistake 23).
 # This is not a real login: never put a password into a URL. Browsers keep URLs in their
 # history, servers in their logs.
 @app.route("/login")

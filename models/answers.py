@@ -111,10 +111,10 @@ def detect(net, image, threshold):
     y, x = np.nonzero(peaks)
     scores = score[peaks]
     left, top, right, bottom = answer[1:, peaks]
-    x = x * CELL + CELL // 2
-    y = y * CELL + CELL // 2
+    x = x * CELL + CELL / 2
+    y = y * CELL + CELL / 2
     boxes = np.stack([x - left, y - top, left + right, top + bottom], 1)
-    # int: where there is no box, NMSBoxes gives an empty tuple.
+    # int: without boxes NMSBoxes gives (), and np.array(()) holds floats.
     best = np.array(cv2.dnn.NMSBoxes(boxes, scores, threshold, 0.5), int)
     edge = (image.shape[1], image.shape[0])
     low = np.clip(boxes[best, :2] / scale, 0, edge).round()

@@ -31,7 +31,7 @@ STAGES = [
     (3, 5, 2, 6, 192),  # 4 in the original, and then one stage more
 ]
 # Blocks, counted from 0, after which the pyramid takes the trunk's features, and their
-# channels. There one number of a channel covers 4 x 4, 8 x 8, 16 x 16 and 32 x 32
+# channels. In these features one number covers 4 x 4, 8 x 8, 16 x 16 and 32 x 32
 # pixels.
 TAPS = {2: 24, 4: 40, 10: 112, 13: 192}
 # The first convolution, the stem, and the first blocks see edges and colours: they stay
@@ -203,8 +203,8 @@ def loss_of(outputs, goals, wanted_presence):
     Heat: cross entropy, but a cell that is nearly right counts little: (1 - score) ** 2
     in a berry's own cell, score ** 2 elsewhere (focal loss). Elsewhere also times
     (1 - wanted_heat) ** 4: on a hill a high score costs less (CenterNet).
-    Boxes: 1 - GIoU: 0 for the wanted box; larger the less the two share, and the larger
-    the box around both.
+    Boxes: 1 - GIoU: 0 if the box is the wanted one; larger the less the two share, and
+    the larger the box around both.
     Presence: cross entropy. Where wanted_presence is -1 it does not count."""
     heat, box, presence = outputs
     wanted_heat = goals[:, 0]
@@ -268,8 +268,8 @@ def store_as_int8(path):
 
 
 def export(net, path, pictures):
-    """Write the ONNX file, whole or not at all, once cv2.dnn agrees with torch. (The
-    weights become int8 after that. The score shows what that costs.)"""
+    """Write the ONNX file, whole or not at all, once cv2.dnn agrees with torch. (After
+    that the weights become int8: score.py shows what that costs.)"""
     lesson_net = LessonNet(net).eval()
     draft = path.with_suffix(".draft.onnx")
     # The older exporter writes a graph that cv2.dnn reads; it warns about its age.

@@ -19,8 +19,8 @@ set -v
 
 # -i prints the headers of the answer, too. X-Steps lists the steps in order; "view" is
 # show_open(). The same steps are in the server's terminal. (If you run this script,
-# that terminal first shows one more before_request and after_request. They are from the
-# check at the top of the script: it sends a request for which no view runs.)
+# that terminal first shows one more before_request and after_request: the check at the
+# top of the script sends OPTIONS, for which no view runs.)
 curl -s -i "$URL/open"
 #=> HTTP/1.1 200 OK
 #=> ...

@@ -27,7 +27,7 @@ curl -s "$URL/login?user_name=foo&tmp_parameter=bar"
 #=> {"auth":"success","tmp_parameter":"bar"}
 
 # With name==value HTTPie adds "?" and "&" for you. It also encodes the spaces and "&"
-# in the value: with a bare "&" the next argument would begin.
+# in the value: a bare "&" would start the next argument.
 http --body "$URL/login" user_name==foo tmp_parameter=='a & b'
 #=> {"auth":"success","tmp_parameter":"a & b"}
 

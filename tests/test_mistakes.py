@@ -76,10 +76,10 @@ def shell(command, stdin=subprocess.DEVNULL):
     return done.stdout
 
 
-def program(code, folder, command="notes.py"):
+def program(code, folder, command="notes.py", env=None):
     """A program of the notes, started as a server on port 8080."""
     (folder / "notes.py").write_text(f"from flask import Flask\n{code}")
-    return serve([sys.executable, *command.split()], 8080, folder)
+    return serve([sys.executable, *command.split()], 8080, folder, env)
 
 
 def test_mistake_4_every_machine_is_served(tmp_path):
@@ -106,10 +106,13 @@ def ours(error):
 app.run(port=8080, debug=True, use_reloader=False)
 """
 
-    def get(url, host):
-        return requests.get(url, headers={"Host": host}, timeout=20)
+    def get(url, host, cookies=None):
+        headers = {"Host": host}
+        return requests.get(url, headers=headers, cookies=cookies, timeout=20)
 
-    with program(code, tmp_path) as server:
+    # Otherwise the debugger chooses a PIN, and prints it in the server's terminal.
+    pin = "123-456-789"
+    with program(code, tmp_path, env={"WERKZEUG_DEBUG_PIN": pin}) as server:
         # With another Host header than its own the debugger still shows the source, but
         # refuses its console.
         for host, has_console, status in [
@@ -122,12 +125,17 @@ app.run(port=8080, debug=True, use_reloader=False)
             assert "a secret in the source" in page.text
             assert f"EVALEX = {has_console}" in page.text
             key = re.search(r'SECRET = "(\w+)"', page.text)[1]
-            console = f"{server.url}/?__debugger__=yes&cmd=pinauth&pin=0&s={key}"
-            answer = get(console, host)
+            console = f"{server.url}/?__debugger__=yes&s={key}"
+            answer = get(f"{console}&cmd=pinauth&pin=0", host)
             assert answer.status_code == status
-            # The console asks for a PIN, and 0 is not the right one.
-            if status == 200:
-                assert answer.json()["auth"] is False
+        # The console asks for a PIN, and 0 is not the right one.
+        assert answer.json()["auth"] is False
+        # With the right one it runs any code. frm: in which function of the traceback.
+        frame = re.search(r'id="frame-(\d+)"', page.text)[1]
+        code = f"{console}&cmd=7*191&frm={frame}"
+        assert "1337" not in get(code, host).text
+        answer = get(f"{console}&cmd=pinauth&pin={pin}", host)
+        assert "1337" in get(code, host, answer.cookies.get_dict()).text
 
 
 @pytest.mark.parametrize(
