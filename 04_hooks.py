@@ -25,8 +25,8 @@ START_TIME = time.strftime("%H:%M:%S")
 
 
 # A hook is a function that Flask calls for every request: this one before the view. The
-# line with @ says when. You choose the name of the function; here it is the same as
-# after the @, as in the notes.
+# line with @ says when. You choose the function's name; here, as in the notes, it is
+# before_request again.
 # g holds the values of one request: the hooks and the view share them. The next request
 # gets a new, empty g.
 @app.before_request

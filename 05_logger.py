@@ -36,7 +36,7 @@ file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message
 # writes into the file as well.
 app.logger.addHandler(file_handler)
 # The notes put that line under "if not app.debug:", because they want no log file in
-# debug mode. That does not work: at the "if" debug is still off, and only
+# debug mode. That does not work: debug is still off at the "if", and only
 # app.run(debug=True), at the end of the program, turns it on. So there is a log file in
 # debug mode, too (notes: mistake 18).
 
