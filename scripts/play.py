@@ -406,7 +406,7 @@ class Caller:
         return process.returncode, output.decode(errors="replace").replace("\r\n", "\n")
 
     def check(self):
-        """Raise NotPlayed if the script's own check says that the server is not it."""
+        """Raise NotPlayed if the script's own check does not find its lesson."""
         try:
             status, output = self.sh(self.preamble, START_SECONDS)
         except subprocess.TimeoutExpired:
@@ -770,8 +770,8 @@ def read_arguments(words):
         parser.error("watch does not wait for Enter: leave out --step")
     if options.url and options.limit is not None:
         parser.error("--url has no time limit: leave out --limit")
+    # No limit with --url: the reader may be in a debugger.
     if not options.url and options.limit is None:
-        # With --url there is none: the reader may be in a debugger.
         options.limit = 60
     if words[1:]:
         options.photo = os.path.abspath(words[1])

@@ -89,8 +89,8 @@ def serve(command, port, cwd, env=None, new_group=False):
         # Not wait_until(): its message would lack what the server has printed.
         deadline = time.monotonic() + 60
         while not is_listening(port):
-            late = process.poll() is not None or time.monotonic() > deadline
-            assert not late, f"{command} did not start:\n{server.log}"
+            lost = process.poll() is not None or time.monotonic() > deadline
+            assert not lost, f"{command} did not start:\n{server.log}"
             time.sleep(0.05)
         yield server
     finally:

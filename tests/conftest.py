@@ -13,8 +13,8 @@ from collection import ROOT, imported
 
 @pytest.fixture
 def posix():
-    """Skip the test on Windows: it needs signals (coverage writes its file at SIGTERM),
-    or quotes in the name of a file."""
+    """Skip the test on Windows: no signals (coverage saves at SIGTERM), no quotes in
+    the names of files."""
     if os.name == "nt":
         reason = "Windows has no signals, and no quotes in the names of files"
         pytest.skip(f"{reason}: wsl sh scripts/test.sh")
@@ -41,8 +41,8 @@ def ready(posix, copy):
     that runs the tests."""
     venv = copy / ".venv"
     venv.mkdir()
-    # Leave out the files that run.sh and test.sh write: the lines below write them
-    # anew, and through a link they would change the real ones.
+    # Leave out what run.sh and test.sh write: written anew through a link, it would
+    # change the real files.
     for entry in Path(sys.prefix).iterdir():
         if not entry.name.startswith(("ready", "made-by", "test-ready")):
             (venv / entry.name).symlink_to(entry)

@@ -183,8 +183,7 @@ def files_linked(text):
 
 @korean_page
 def test_korean_pages_link_to_korean_pages(page):
-    """Only one link leads to a page in English that is there in Korean, too: that to
-    the page itself."""
+    """Only one link leads to an English page that has a Korean one: its own."""
     english = []
     for link in links_in(read(page)):
         path = (page.parent / link.partition("#")[0]).resolve()
@@ -264,7 +263,7 @@ def test_every_heading_of_the_notes_then_every_lesson(page):
 @both_notes
 def test_mistakes_are_numbered_in_order(page):
     assert [mistake.number for mistake in mistakes(page)] == list(MISTAKES)
-    # None stands there in another form.
+    # mistakes() has missed none.
     assert len(re.findall(r"\*\*\d+", read(page))) == len(MISTAKES)
 
 
@@ -311,7 +310,7 @@ def test_paths_to_call_are_called_by_a_script(page):
     scripts = "".join(read(script) for script in SCRIPTS)
     for heading in HEADINGS:
         for paragraph in section(page, heading).split("\n\n"):
-            if paragraph.startswith("**"):
+            if paragraph.startswith("**"):  # a mistake
                 continue
             for code in code_in(paragraph):
                 if re.match("/[a-z]", code):

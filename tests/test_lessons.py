@@ -125,7 +125,7 @@ def test_lesson_4_has_one_first_host():
             time.sleep(0.1)
             return found
 
-    # The hook keeps its app.config: change the class of this dict.
+    # The same dict, but "in" takes longer.
     app.config.__class__ = SlowConfig
     start = threading.Barrier(8)
 
@@ -144,7 +144,7 @@ def test_lesson_4_has_one_first_host():
 
 
 def test_lesson_5_files_never_exceed_2000_bytes(tmp_path):
-    """Long paths, Korean paths, newlines: a line for each request, no file too big."""
+    """Long paths, Korean paths, newlines: only whole lines, and no file too big."""
     paths = ["x" * 3000, "한" * 300, "a%0ab%0d%0ac", "%00", "%1b[31m", "%E2%80%A8"]
     paths.append("ok")
     with lesson("05_logger", tmp_path) as server:

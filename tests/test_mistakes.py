@@ -128,14 +128,14 @@ app.run(port=8080, debug=True, use_reloader=False)
             console = f"{server.url}/?__debugger__=yes&s={key}"
             answer = get(f"{console}&cmd=pinauth&pin=0", host)
             assert answer.status_code == status
-        # The console asks for a PIN, and 0 is not the right one.
+        # At localhost the console asks for a PIN: 0 is wrong.
         assert answer.json()["auth"] is False
         # With the right one it runs any code. frm: in which function of the traceback.
         frame = re.search(r'id="frame-(\d+)"', page.text)[1]
-        code = f"{console}&cmd=7*191&frm={frame}"
-        assert "1337" not in get(code, host).text
+        url = f"{console}&cmd=7*191&frm={frame}"
+        assert "1337" not in get(url, host).text
         answer = get(f"{console}&cmd=pinauth&pin={pin}", host)
-        assert "1337" in get(code, host, answer.cookies.get_dict()).text
+        assert "1337" in get(url, host, answer.cookies.get_dict()).text
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_mistake_22_httpie_reads_standard_input(tmp_path):
         # Without the word GET and with an empty standard input: a POST.
         shell(f"http --body {url}")
         assert server.requests()[-1] == ("POST", "/json_test", 405)
-    # What stands in standard input is sent: here the rest of a loop's list.
+    # What stands in standard input is sent.
     sent = shell("echo rest | http --offline --pretty=none GET 127.0.0.1")
     assert sent.startswith("GET ")
     assert sent.endswith("\nrest\n")

@@ -219,7 +219,7 @@ def test_html_of_a_client_stays_text(browser, tmp_path):
 
 
 def test_the_memory_of_previews_is_released(browser):
-    """Their addresses lead nowhere after the pictures were loaded, or were none."""
+    """Its address leads nowhere once a file is loaded, or proves to be no picture."""
     search(browser, PICTURES / "strawberries.jpg", PICTURES / "draw.py")
     script = """
     const done = arguments[0];

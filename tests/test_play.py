@@ -159,20 +159,24 @@ def test_script_may_have_long_commands_and_remarks(tmp_path):
 
 def test_values_stand_for_names_but_not_between_single_quotes():
     caller = play.Caller(script_of("01_hello"), "http://a:1", ENVIRONMENT)
-    command = """curl "$URL/$x" $URL '$URL' "'$URL'\""""
-    expected = """curl "http://a:1/$x" http://a:1 '$URL' "'http://a:1'\""""
+    command = '''curl "$URL/$x" $URL '$URL' "'$URL'"'''
+    expected = '''curl "http://a:1/$x" http://a:1 '$URL' "'http://a:1'"'''
     assert caller.filled(command) == expected
 
 
 def test_long_json_is_folded_and_nothing_else():
     berry = '{"label":"strawberry","score":0.8,"box":[277,227,116,165]}'
-    line = f'{{"model":"strawberry","results":[{berry},{berry}],"text":"{"x, " * 40}"}}'
+    text = "x, " * 40
+    line = f'{{"model":"strawberry","results":[{berry},{berry}],"text":"{text}"}}'
     folded = play.fold(line, 80)
     assert max(map(len, folded)) <= 80
     assert f"    {berry}," in folded
     unfolded = "".join(part.strip() for part in folded)
     assert unfolded.replace(" ", "") == line.replace(" ", "")
     assert play.fold("<p>" + line, 80) == ["<p>" + line]
+
+
+def test_control_characters_are_replaced():
     assert play.readable("a\x1b[31mb\n", "got| ") == "got| a\ufffd[31mb"
 
 

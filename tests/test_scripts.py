@@ -140,7 +140,7 @@ def test_a_script_by_hand_prints_remarks_commands_answers_and_promises(tmp_path)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_scripts_have_their_form(name):
-    """POSIX sh, no loops or background jobs, a promise right below every call."""
+    """For sh, no loops or background jobs, a promise right below every call."""
     text = script_of(name).read_text(encoding="utf-8")
     preamble, calls = play.read_script(script_of(name))
     start = f"#!/bin/sh\n# Lesson {int(name[:2])}'s calls. In another terminal first:"

@@ -93,7 +93,7 @@ class Servers(ExitStack):
 
     def start(self, name, words, port, folder):
         (folder / "tmp").mkdir(parents=True)
-        # The lesson's folder for the imports, and a temporary folder to look into.
+        # For imports, for gunicorn's socket, and temporary files for left().
         env = {"PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(folder)}
         env |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp"))
         server = self.enter_context(serve(words, port, folder, env))
@@ -268,8 +268,7 @@ def begun(port, count, start):
 
 def hang_up(port, count):
     """Clients that leave during the upload or before the answer, half with a reset."""
-    on_and_0_seconds = "HH" if sys.platform == "win32" else "ii"
-    reset = struct.pack(on_and_0_seconds, 1, 0)
+    reset = struct.pack("HH" if sys.platform == "win32" else "ii", 1, 0)  # on, 0 s
     for number in range(count):
         with socket.create_connection((serving.HOST, port), 120) as sock:
             if number % 4 > 1:
@@ -387,7 +386,7 @@ DRIPPING = {"python": 1, "gunicorn": 8, "waitress": 400, "nginx": 400}
 
 
 class SlowClients:
-    """They begin before all tests, and are looked at after them: it takes a minute."""
+    """They begin with the servers, and are looked at last: it takes a minute."""
 
     def __init__(self, servers):
         self.ports = {"python": servers["python"].port}
@@ -452,7 +451,7 @@ def test_nginx_answers_while_400_clients_are_slow(servers):
 
 
 def test_who_hangs_up_on_slow_clients(servers):
-    """On silent clients all but gunicorn; on those that drip a line at a time nginx."""
+    """Silent clients: all but gunicorn. Clients that drip header lines: only nginx."""
     slow = servers.slow
     closed = slow.silent | {"nginx, a line": slow.dripping.get("nginx", [])}
     kept = slow.dripping | {"gunicorn, silent": slow.silent.get("gunicorn", [])}

@@ -161,7 +161,7 @@ def test_from_nothing_to_opencv_without_its_libraries(folder, tmp_path):
         ("", {"python3": "exit 1"}, "Python 3.11 or newer is missing"),
         ("", {"python3": NO_ENSUREPIP}, "venv is missing. Debian, Ubuntu: apt install"),
         ("", {"python3": NO_VENV}, "could not make .venv, see above"),
-        ("", {"python3": FAKE_VENV}, "could not install the packages, see above. No n"),
+        ("", {"python3": FAKE_VENV}, "could not install the packages, see above."),
     ],
     ids=["curl", "python", "old python", "ensurepip", "venv", "network"],
 )
@@ -252,9 +252,9 @@ def test_wrong_words_install_nothing(copy):
 
 
 def test_test_sh_hands_its_arguments_to_pytest(ready):
-    sums = (ready / ".venv" / "ready").read_bytes()
-    sums += (ready / "requirements-test.txt").read_bytes()
-    done = subprocess.run(["cksum"], input=sums, capture_output=True, check=True)
+    both = (ready / ".venv" / "ready").read_bytes()
+    both += (ready / "requirements-test.txt").read_bytes()
+    done = subprocess.run(["cksum"], input=both, capture_output=True, check=True)
     (ready / ".venv" / "test-ready").write_bytes(done.stdout)
     status, output, errors = run(ready, "--version", script="test.sh")
     assert status == 0, errors

@@ -138,7 +138,7 @@ def test_photographs_of_strawberries_and_other_things(server):
         right += sum(is_right for _, is_right in judged.counted)
         counted += len(judged.counted)
         wanted += judged.ripe
-        # Pictures with unripe or half-ripe berries only: nobody knows what is right.
+        # Not those with unripe or half-ripe berries only: nobody knows what is right.
         if judged.is_certain:
             images += 1
             images_right += bool(judged.ripe) == bool(judged.counted)
@@ -160,7 +160,7 @@ def test_the_labels_of_lookalikes_are_those_that_trained():
     for name, label in json.loads(trained.read_text("utf-8")).items():
         for key in ("source", "class", "group", "boxes"):
             assert labels[name][key] == label[key], name
-        # The photographs that trained say it in words.
+        # There a turned hue may stand in words.
         is_turned = "hue" in label or label.get("changed", "").startswith("hue")
         assert ("hue" in labels[name]) == is_turned
     assert len(labels) == 1205

@@ -38,15 +38,14 @@ def test_block_has_its_form(file):
     text = file.read_text(encoding="utf-8")
     code, block = text.split("\n# Try it: replace\n")
     try_it = play.read_try_it(file)
-    statements = [line for line in code.splitlines() if not line.startswith("#")]
-    main = sum(line.count("__main__") for line in statements)
-    assert main == 1, "the Try it ends the lesson"
+    main = '\nif __name__ == "__main__":\n'
+    assert code.count(main) == 1, "the Try it stands above the end of the lesson"
     assert all(line.startswith("# ") for line in block.splitlines())
     assert block.endswith("?\n")
     assert "#=>" not in code
     assert block.count("#=>") == sum(len(call.promise) for call in try_it.calls) > 0
     assert "127.0.0.1" in try_it.calls[0].command
-    # run.sh says where a promise stands.
+    # run.sh names this line.
     lines = text.splitlines()
     for call in try_it.calls:
         assert lines[call.line - 1] == f"#     {call.command}"

@@ -10,11 +10,13 @@ CODES = (PICTURES / "qrcode.png").read_bytes()
 # change there fails a test.
 NO_FORMAT = "is not a JPEG, PNG or WebP picture: save it as JPEG"
 DAMAGED = "cannot be read: it is damaged, or takes too much memory"
+WRONG_SIZE = "is damaged: its header gives another size than its picture has"
 TOO_MANY_PIXELS = "has more than 25 megapixels: send a smaller picture"
 TOO_SLOW = "takes more than 3 seconds: save it as a new JPEG"
 TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
 CRASHED = "stops the process that reads it: save it as a new JPEG"
-REFUSALS = [NO_FORMAT, DAMAGED, TOO_MANY_PIXELS, TOO_SLOW, TOO_MUCH_MEMORY, CRASHED]
+REFUSALS = [NO_FORMAT, DAMAGED, WRONG_SIZE, TOO_MANY_PIXELS]
+REFUSALS += [TOO_SLOW, TOO_MUCH_MEMORY, CRASHED]
 TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
 
 
