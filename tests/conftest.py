@@ -41,8 +41,7 @@ def ready(posix, copy):
     that runs the tests."""
     venv = copy / ".venv"
     venv.mkdir()
-    # Leave out what run.sh and test.sh write: written anew through a link, it would
-    # change the real files.
+    # Not what run.sh and test.sh write: through a link they would write the real files.
     for entry in Path(sys.prefix).iterdir():
         if not entry.name.startswith(("ready", "made-by", "test-ready")):
             (venv / entry.name).symlink_to(entry)

@@ -156,14 +156,14 @@ def test_links_inside_the_repository_lead_somewhere(page):
         target = page.parent / path if path else page
         assert target.exists(), link
         if name:
-            names = [anchor(section.title) for section in sections(target)]
+            names = [anchor(part.title) for part in sections(target)]
             assert name in names, link
 
 
 @both_languages
 def test_both_languages_have_the_same_sections(english, korean):
-    english_levels = [section.level for section in sections(english)]
-    korean_levels = [section.level for section in sections(korean)]
+    english_levels = [part.level for part in sections(english)]
+    korean_levels = [part.level for part in sections(korean)]
     assert english_levels == korean_levels
 
 
@@ -183,13 +183,13 @@ def files_linked(text):
 
 @korean_page
 def test_korean_pages_link_to_korean_pages(page):
-    """Only one link leads to an English page that has a Korean one: its own."""
+    """Of the English pages that exist in Korean, a page links only to its own."""
     english = []
     for link in links_in(read(page)):
         path = (page.parent / link.partition("#")[0]).resolve()
         if path.with_suffix(".ko.md").exists():
             english.append(path)
-    assert english == [page.with_name(page.name.replace(".ko", ""))]
+    assert english == [page.with_name(page.name.replace(".ko", "")).resolve()]
 
 
 @korean_page
@@ -246,7 +246,7 @@ def test_readme_shows_what_the_player_prints():
     assert shown[last] == f"{count} of {count} promises hold."
 
 
-# --- The pages beside the notes.
+# --- docs/notes.md and docs/notes.ko.md.
 
 
 def test_headings_are_those_of_the_notes():
@@ -256,7 +256,7 @@ def test_headings_are_those_of_the_notes():
 
 @both_notes
 def test_every_heading_of_the_notes_then_every_lesson(page):
-    titles = [section.title for section in sections(page) if section.level == 3]
+    titles = [part.title for part in sections(page) if part.level == 3]
     assert titles == HEADINGS + NAMES
 
 
@@ -284,7 +284,7 @@ def test_the_notes_have_each_mistake():
         assert code_in(mistake.text)[0] in text, mistake.number
 
 
-def test_errors_are_those_that_test_mistakes_proves():
+def test_errors_of_mistakes_toml_are_on_the_page():
     proven = tomllib.loads(read(ROOT / "tests" / "mistakes.toml"))
     texts = mistake_texts()
     assert [int(number) for number in proven] == list(texts)

@@ -41,7 +41,7 @@ def test_the_file_has_its_parts_in_order(name):
     main = ast.parse(source).body[-1]
     run = f"app.run(host='127.0.0.1', port={port_of(name)}, debug=False)"
     assert ast.unparse(main.body[-1]) == run
-    # With more than this "flask run" could give other answers: see the test of it.
+    # More could change the answers of "flask run", which is tested for 3 and 8 only.
     assert len(main.body) == 1 or name == "08_inference"
 
 
@@ -81,7 +81,8 @@ assert threading.active_count() == 1
 
 
 def test_importing_starts_nothing(tmp_path):
-    """An import prints nothing, writes no file, starts no thread and no process."""
+    """An import prints nothing, writes no file where the program runs, starts no thread
+    and no process."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", IMPORT_ALL],
         cwd=tmp_path,
@@ -106,7 +107,7 @@ def test_flask_run_gives_the_same_answers(name, tmp_path):
 
 
 def test_lesson_2_allows_the_methods_of_its_route():
-    """The script promises an Allow header whose order changes."""
+    """The script promises only "Allow: ...", since the order changes."""
     answer = imported("02_route_args").app.test_client().get("/exam")
     assert set(answer.headers["Allow"].split(", ")) == {"POST", "PUT", "OPTIONS"}
 
@@ -139,7 +140,7 @@ def test_lesson_4_has_one_first_host():
     with ThreadPoolExecutor(8) as clients:
         firsts = set(clients.map(ask, range(8)))
     assert len(firsts) == 1
-    # The lesson asks in this way, so the threads had their time.
+    # The lesson does ask with "in", so the threads had time.
     assert asked.count("FIRST_HOST") >= 8
 
 

@@ -113,29 +113,29 @@ app.run(port=8080, debug=True, use_reloader=False)
     # Otherwise the debugger chooses a PIN, and prints it in the server's terminal.
     pin = "123-456-789"
     with program(code, tmp_path, env={"WERKZEUG_DEBUG_PIN": pin}) as server:
-        # With another Host header than its own the debugger still shows the source, but
-        # refuses its console.
+        # Under a foreign Host header the debugger shows the source, but refuses its
+        # console.
         for host, has_console, status in [
             ("192.0.2.1", "false", 400),
             ("localhost", "true", 200),
         ]:
             page = get(server.url, host)
             assert page.status_code == 500
-            assert page.text != "our page"
             assert "a secret in the source" in page.text
             assert f"EVALEX = {has_console}" in page.text
             key = re.search(r'SECRET = "(\w+)"', page.text)[1]
             console = f"{server.url}/?__debugger__=yes&s={key}"
             answer = get(f"{console}&cmd=pinauth&pin=0", host)
             assert answer.status_code == status
-        # At localhost the console asks for a PIN: 0 is wrong.
+        # The last answer, localhost's: the PIN 0 is wrong.
         assert answer.json()["auth"] is False
         # With the right one it runs any code. frm: in which function of the traceback.
         frame = re.search(r'id="frame-(\d+)"', page.text)[1]
-        url = f"{console}&cmd=7*191&frm={frame}"
-        assert "1337" not in get(url, host).text
+        url = f"{console}&cmd=2**99&frm={frame}"
+        result = str(2**99)
+        assert result not in get(url, host).text
         answer = get(f"{console}&cmd=pinauth&pin={pin}", host)
-        assert "1337" in get(url, host, answer.cookies.get_dict()).text
+        assert result in get(url, host, answer.cookies.get_dict()).text
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ if __name__ == "__main__":
 
 def test_mistake_22_httpie_reads_standard_input(tmp_path):
     """The notes' call waits for its standard input while the script's is answered."""
-    # It stays open, and nothing comes.
+    # Nobody writes into this pipe.
     read, write = os.pipe()
     with lesson("06_jsonify", tmp_path) as server:
         url = f"{server.url}/json_test"
@@ -218,10 +218,10 @@ def test_lesson_8_prints_nothing_of_a_file(tmp_path):
     """Mistake 32, with a good and with a bad picture. Every PNG file contains the
     letters IHDR."""
     picture = PICTURES / "qrcode.png"
-    damaged = tmp_path / "damaged.png"
+    damaged = tmp_path / "cut.png"
     damaged.write_bytes(picture.read_bytes()[:40])
     with lesson("08_inference", tmp_path, {"PYTHONUNBUFFERED": "1"}) as server:
         call = f"curl -s {server.url}/inference -F model_type=qrcode"
         assert "Hello Flask" in shell(f"{call} -F 'img_file=@{picture}'")
-        assert "damaged" in shell(f"{call} -F 'img_file=@{damaged}'")
+        assert "it is damaged" in shell(f"{call} -F 'img_file=@{damaged}'")
         assert "IHDR" not in server.log

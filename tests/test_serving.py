@@ -17,7 +17,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import play
 import pytest
@@ -37,7 +36,7 @@ HALF = GOOD[: len(GOOD) // 2]
 def is_missing(name):
     """Whether this server cannot run here."""
     if name == "nginx" and not shutil.which("nginx"):
-        # In CI on Linux it must be there: without it its tests fail.
+        # But in CI on Linux say that it is there: so its tests fail, and do not skip.
         return os.environ.get("CI") != "true" or sys.platform != "linux"
     return sys.platform == "win32" and name in ("gunicorn", "nginx")
 
@@ -56,12 +55,12 @@ def each(*names):
 
 @dataclass
 class Running:
-    """A server that runs: its port, its main processes, and its temporary files."""
+    """A server that runs, and for nginx what runs behind it, too."""
 
     name: str
     port: int
     processes: list
-    temporary: Path
+    folders: list  # where its temporary files are
 
     def tree(self):
         return [p for process in self.processes for p in serving.tree(process)]
@@ -74,7 +73,7 @@ class Running:
             len(tree),
             sum(process.num_threads() for process in tree),
             sum(getattr(process, count)() for process in tree),
-            sum(path.is_file() for path in self.temporary.rglob("*")),
+            sum(path.is_file() for f in self.folders for path in f.rglob("*")),
         )
 
 
@@ -93,11 +92,12 @@ class Servers(ExitStack):
 
     def start(self, name, words, port, folder):
         (folder / "tmp").mkdir(parents=True)
-        # For imports, for gunicorn's socket, and temporary files for left().
+        # Where to import from, and where gunicorn puts a socket.
         env = {"PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(folder)}
+        # For temporary files, which left() counts.
         env |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp"))
         server = self.enter_context(serve(words, port, folder, env))
-        return Running(name, port, [server.process], folder / "tmp")
+        return Running(name, port, [server.process], [folder / "tmp"])
 
     def command(self, name):
         """The server of one of the commands."""
@@ -140,6 +140,7 @@ class Servers(ExitStack):
                 backend = self["gunicorn"]
                 self.running[name] = self.nginx(backend.port)
                 self.running[name].processes += backend.processes
+                self.running[name].folders += backend.folders
             else:
                 self.running[name] = self.command(name)
         return self.running[name]
@@ -163,6 +164,7 @@ def server(servers, request):
     return servers[request.param]
 
 
+# Before the tests that use `servers`: both need port 4958.
 def test_benchmark(monkeypatch, capsys):
     """A short run has a line for each picture, number of clients and server."""
     monkeypatch.setattr(serving, "CLIENTS", (1, 2))
@@ -287,7 +289,7 @@ def test_overload(server, servers):
     bad = []
     for name, request in REFUSED_REQUESTS.items():
         bad.append((request, servers.refusals[name]))
-    # Everything once, and more clients than threads: then the same must not need more.
+    # A warm-up with all of it: what comes later must not need more than this.
     assert wrong_answers(server.port, 32, [*bad, large, *[good] * 64]) == []
     before = quiet(server)
     assert wrong_answers(server.port, 100, [good] * 100) == []
@@ -337,7 +339,7 @@ def test_one_of_two_backends_is_killed(servers):
 @needs("nginx")
 @pytest.mark.parametrize(("without", "status"), [("", 200), (" non_idempotent", 502)])
 def test_a_backend_dies_with_the_request(servers, without, status):
-    """It goes in the middle of a POST: nginx asks the next one only because of the word
+    """It ends in the middle of a POST: nginx asks the next one only because of the word
     non_idempotent."""
     asked = []
     with socket.create_server((serving.HOST, 0)) as dying:
@@ -390,7 +392,7 @@ class SlowClients:
 
     def __init__(self, servers):
         self.ports = {"python": servers["python"].port}
-        # The clients stop these two, so that the other tests cannot use them.
+        # The clients block these two: other tests need servers of their own.
         for name in ("gunicorn", "waitress"):
             if not is_missing(name):
                 self.ports[name] = servers.command(name).port
@@ -453,11 +455,11 @@ def test_nginx_answers_while_400_clients_are_slow(servers):
 def test_who_hangs_up_on_slow_clients(servers):
     """Silent clients: all but gunicorn. Clients that drip header lines: only nginx."""
     slow = servers.slow
-    closed = slow.silent | {"nginx, a line": slow.dripping.get("nginx", [])}
+    closed = slow.silent | {"nginx, drip": slow.dripping.get("nginx", [])}
     kept = slow.dripping | {"gunicorn, silent": slow.silent.get("gunicorn", [])}
     closed.pop("gunicorn", None)
     kept.pop("nginx", None)
-    # waitress looks every 30 seconds, so that it may need 60.
+    # waitress looks every 30 seconds, so it may need 60.
     deadline = slow.start + 90
     for name, socks in closed.items():
         assert all(is_closed(sock, deadline) for sock in socks), name

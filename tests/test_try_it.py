@@ -34,7 +34,7 @@ def wrong_answers(name, code, calls, folder):
 
 @every_lesson
 def test_block_has_its_form(file):
-    """An edit, how to see it, calls with promises, why, and an open question."""
+    """An edit, how to see it, calls with promises, and an open question."""
     text = file.read_text(encoding="utf-8")
     code, block = text.split("\n# Try it: replace\n")
     try_it = play.read_try_it(file)
@@ -45,7 +45,7 @@ def test_block_has_its_form(file):
     assert "#=>" not in code
     assert block.count("#=>") == sum(len(call.promise) for call in try_it.calls) > 0
     assert "127.0.0.1" in try_it.calls[0].command
-    # run.sh names this line.
+    # run.sh prints call.line.
     lines = text.splitlines()
     for call in try_it.calls:
         assert lines[call.line - 1] == f"#     {call.command}"
@@ -53,7 +53,7 @@ def test_block_has_its_form(file):
 
 @every_lesson
 def test_edit_does_what_the_lesson_says(file, tmp_path):
-    """The lesson as it stands does not answer like this, or the edit proved nothing."""
+    """Before the edit the answers must differ: else it would prove nothing."""
     for part in ("models", "scripts"):
         shutil.copytree(ROOT / part, tmp_path / part)
     try_it = play.read_try_it(file)
@@ -71,7 +71,7 @@ def test_player_knows_the_edit(file):
     assert not try_it.is_made()
 
 
-def test_lines_around_the_new_ones_are_not_the_old_ones():
+def test_an_edit_is_made_where_old_lines_stand_around_the_new():
     assert play.TryIt("a\nnew\nb\n", ["a", "b"], ["new"], []).is_made()
 
 
