@@ -6,7 +6,8 @@ Calls  scripts/08_inference.sh
 Notes  request > files; request > from; request > e.g.
 
 The file has five parts, and you may stop reading after any of them: 1 the request,
-2 the models, 3 extras, 4 workers and limits, 5 the page.
+2 the models, 3 extras, 4 workers and limits, 5 the page. If you copy it elsewhere, copy
+models/strawberry.onnx and scripts/pictures/strawberries.jpg, too.
 """
 # /// script
 # dependencies = ["flask>=3.1,<4", "numpy>=2.3,<3", "opencv-python>=5.0,<6"]
@@ -77,7 +78,7 @@ def api_inference():
         # bad file it calls abort(400): the client gets no results.
         answer = ask_worker(file, model_type, wants_picture)
         if wants_picture:
-            # There is no second file: asked_files() allows only one.
+            # The JPEG is the whole answer: asked_files() allows only one file.
             return app.response_class(answer, status=200, mimetype="image/jpeg")
         # "|" makes one dict of the two.
         results.append({"filename": file.filename} | answer)
@@ -181,7 +182,8 @@ class BadPicture(Exception):
 
 def detection(img, label, score, box):
     """One thing that was found. label: a text. score: from 0 to 1; the higher, the more
-    certain. box: [x, y, width, height] in pixels of img; x, y: its top left corner."""
+    certain (1 if your model does not know). box: [x, y, width, height] in pixels of
+    img; x, y: its top left corner."""
     img_height, img_width = img.shape[:2]
     x, y, width, height = box
     # Cut off what lies outside the picture: np.clip(x, 0, 640) is 0 if x is less than
@@ -336,8 +338,8 @@ def find_strawberries(img):
 # as the line that starts with NET = does above: then every worker reads it once, while
 # it starts. Reading a picture and looking at it may take at most MAX_SECONDS and (on
 # Linux) MAX_MEMORY: if your model needs more, make these two numbers in part 4 larger.
-# The server's terminal shows what your model print()s, and the traceback if it raises
-# an exception.
+# The server's terminal shows what your model print()s or writes to app.logger, and the
+# traceback if it raises an exception.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -353,7 +355,8 @@ def check_format(data):
     """Raise BadPicture unless a file starts like a JPEG, PNG or WebP.
 
     OpenCV reads more formats, but photographs seldom come in them, and each has a
-    decoder of its own that a bad file can attack."""
+    decoder of its own that a bad file can attack. (If you allow one more, the page in
+    part 5 has to say so, too: accept and limits.)"""
     # A JPEG starts with the bytes \xff (255) and \xd8 (216). The next \xff begins its
     # first segment (see jpeg_size()).
     is_jpeg = data.startswith(b"\xff\xd8\xff")
@@ -411,7 +414,7 @@ IMREAD_MODES = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 # A JPEG is decoded smaller only as long as this many pixels remain on its longer side:
-# QR codes are searched at QR_SIDE, which is 800, too.
+# as many as the model that wants most looks at (QR_SIDE).
 ENOUGH_SIDE = 800
 
 
@@ -591,15 +594,18 @@ def json_error(error):
 # up to 8, and each looks at a different picture. But the pictures of one request come
 # one after the other.
 
-# How large a request may be. Above one of these limits the answer is 413. 16 MB are a
-# few photographs of a phone.
-app.config["MAX_CONTENT_LENGTH"] = 16_000_000
-# For requests of curl -F and of the page: at most 20 fields and files together, and at
-# most 500 kB in each text field.
-app.config["MAX_FORM_PARTS"] = 20
+# How large a request may be, in bytes: a few photographs of a phone.
+MAX_REQUEST = 16_000_000
+# For requests of curl -F and of the page: at most so many fields and files together,
+# and at most so many bytes in each text field.
+MAX_PARTS = 20
 MAX_TEXT = 500_000
+# Above one of these limits the answer is 413, with this text.
+TOO_LARGE = f"request: over {MAX_REQUEST // 1_000_000} MB, {MAX_PARTS} parts"
+TOO_LARGE += f" or {MAX_TEXT // 1000} kB of text"
+app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST
+app.config["MAX_FORM_PARTS"] = MAX_PARTS
 app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
-TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
 
 
 # curl -d sends the Content-Type application/x-www-form-urlencoded. For this type
@@ -612,13 +618,14 @@ def limit_text():
         request.max_content_length = MAX_TEXT
 
 
-# The pictures in one request.
+# The pictures in one request. MAX_PARTS has to be larger: it counts model_type, too.
 MAX_FILES = 10
 FILES_ALLOWED = f"allowed are 1 to {MAX_FILES}, or only 1 with draw=1"
 
 # The largest picture. 25 megapixels are 75 MB once they are decoded.
 MAX_PIXELS = 25_000_000
-TOO_MANY_PIXELS = "has more than 25 megapixels: send a smaller picture"
+MEGAPIXELS = MAX_PIXELS // 1_000_000
+TOO_MANY_PIXELS = f"has more than {MEGAPIXELS} megapixels: send a smaller picture"
 
 # A worker that needs more than MAX_SECONDS for one picture is ended. The time begins
 # when the worker has the whole file; waiting for a worker does not count. The largest
@@ -627,8 +634,8 @@ MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
 # The memory that a picture may take, in bytes, above what the worker has at its start:
-# enough for 25 megapixels. For a WebP with transparent parts it is enough for about 21
-# megapixels: a larger one is refused as TOO_MUCH_MEMORY.
+# 11 for each pixel of MAX_PIXELS. For a WebP with transparent parts it is enough for
+# about 21 megapixels: a larger one cannot be read.
 # Only Linux keeps such a limit.
 MAX_MEMORY = 280_000_000
 TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
@@ -865,8 +872,8 @@ def start_workers():
 def start_in_background(worker):
     """Start a worker in a thread of its own. A start takes half a second; the caller
     does not wait for it."""
-    # daemon=True: when the server ends, this thread ends with it.
-    threading.Thread(target=start_worker, args=(worker,), daemon=True).start()
+    # At its end the server waits for this thread: no worker is left half started.
+    threading.Thread(target=start_worker, args=(worker,)).start()
 
 
 def start_worker(worker):
@@ -910,14 +917,7 @@ def run_worker(pipe):
     # each other, and be slower together.
     cv2.setNumThreads(1)
     limit_memory()
-    # If a file is bad, the decoders of OpenCV may print a piece of it to stderr, which
-    # is for error messages. There a client could write what looks like a line of the
-    # server's log. So throw away what this process writes to stderr. That hides the
-    # warnings of your model, too. What it print()s is still shown.
-    # The system knows each open file by a number, and stderr by number 2. os.devnull is
-    # a file that throws everything away. dup2() makes number 2 lead to it.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    send_decoder_messages_nowhere()
     pipe.send("ready")
     while True:
         try:
@@ -928,6 +928,22 @@ def run_worker(pipe):
         except (EOFError, ConnectionError):
             # The server is gone.
             return
+
+
+def send_decoder_messages_nowhere():
+    """If a file is bad, the decoders of OpenCV may print a piece of it to stderr, which
+    is for error messages. There a client could write what looks like a line of the
+    server's log. So throw away what OpenCV prints."""
+    # What Python code prints must still get to the terminal. print() shall do so at
+    # once, also where stdout leads to a file.
+    sys.stdout.reconfigure(line_buffering=True)
+    # The system knows each open file by a number, and stderr by number 2. dup() gives
+    # the same file one more number. app.logger writes to sys.stderr.
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    # os.devnull is a file that throws everything away. dup2() makes number 2, to which
+    # OpenCV prints, lead to it.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
 
 
 def receive_file(pipe):
@@ -1005,7 +1021,7 @@ def end_with_server():
 
 # The page is one string: HTML, its style, its script. You may skip the script: it sends
 # the same requests as curl, and shows the answers. Where {% %} and {{ }} stand, page(),
-# below, fills in the models. Only a browser without JavaScript shows <noscript>.
+# below, fills in models and limits. Only a browser without JavaScript shows <noscript>.
 # The script shows names and labels as text, never as HTML.
 PAGE = """<!doctype html>
 <html lang="ko">
@@ -1034,7 +1050,8 @@ PAGE = """<!doctype html>
   <label for="pictures">사진을 고르거나 끌어다 놓으세요 · Choose or drop pictures</label>
   <input type="file" id="pictures" name="img_file" multiple required
          accept="image/jpeg,image/png,image/webp" aria-describedby="limits">
-  <small id="limits">JPEG, PNG, WebP · 16 MB · 한 장에 2500만 픽셀까지 (25 megapixels)</small>
+  <small id="limits">JPEG, PNG, WebP · {{ megabytes }} MB ·
+    한 장에 {{ 100 * megapixels }}만 픽셀까지 ({{ megapixels }} megapixels)</small>
   <label for="model">모델 · Model</label>
   <select id="model" name="model_type">
     {% for name in models %}<option>{{ name }}</option>{% endfor %}
@@ -1147,7 +1164,12 @@ PAGE = """<!doctype html>
 def page():
     # Flask's templates (Jinja) fill in the {{ name }} of each model. A "<" in it
     # becomes "&lt;".
-    return render_template_string(PAGE, models=MODELS)
+    return render_template_string(
+        PAGE,
+        models=MODELS,
+        megabytes=MAX_REQUEST // 1_000_000,
+        megapixels=MEGAPIXELS,
+    )
 
 
 # The picture behind "Try a sample".

@@ -165,12 +165,20 @@ def group_of(leader):
 
 
 def test_a_mistake_in_a_model_is_a_500_with_its_traceback_in_the_log(tmp_path):
-    """A model of the reader's own raises: the workers live on, and the log says why."""
+    """A model of the reader's own raises: the workers live on, and the log says why. It
+    also shows what the model prints and logs."""
     shutil.copytree(ROOT / "models", tmp_path / "models")
     text = (ROOT / "08_inference.py").read_text(encoding="utf-8")
     old = "\nMODELS = {\n"
     assert text.count(old) == 1
-    new = f'\ndef find_none(img):\n    return img.no_such_name\n\n\n{old}    "none": find_none,\n'
+    new = f"""
+def find_none(img):
+    print("printed by the model")
+    app.logger.warning("logged by the model")
+    return img.no_such_name
+
+{old}    "none": find_none,
+"""
     (tmp_path / "08_inference.py").write_text(text.replace(old, new), encoding="utf-8")
     command = [sys.executable, "08_inference.py"]
     with serve(command, port_of("08_inference"), tmp_path) as server:
@@ -181,4 +189,6 @@ def test_a_mistake_in_a_model_is_a_500_with_its_traceback_in_the_log(tmp_path):
             assert (response.status_code, list(response.json())) == (500, ["error"])
         assert "return img.no_such_name" in server.log
         assert "AttributeError" in server.log
+        assert server.log.count("\nprinted by the model\n") == 3
+        assert server.log.count("WARNING in 08_inference: logged by the model\n") == 3
         assert workers_of(server) == before
