@@ -338,8 +338,8 @@ def find_strawberries(img):
 # as the line that starts with NET = does above: then every worker reads it once, while
 # it starts. Reading a picture and looking at it may take at most MAX_SECONDS and (on
 # Linux) MAX_MEMORY: if your model needs more, make these two numbers in part 4 larger.
-# The server's terminal shows what your model print()s or writes to app.logger, and the
-# traceback if it raises an exception.
+# The server's terminal shows what your model print()s or writes with
+# app.logger.warning(), and the traceback if it raises an exception.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -414,7 +414,7 @@ IMREAD_MODES = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 # A JPEG is decoded smaller only as long as this many pixels remain on its longer side:
-# as many as the model that wants most looks at (QR_SIDE).
+# the most that a model here looks at (QR_SIDE).
 ENOUGH_SIDE = 800
 
 
@@ -476,7 +476,7 @@ def size_before_decoding(data, img, reduction):
     if (img_width, img_height) == (small_width, small_height):
         return width, height
     # A photograph's EXIF block says how the camera was held. OpenCV turns the picture
-    # accordingly: then width and height change places.
+    # accordingly: width and height may change places.
     if (img_width, img_height) == (small_height, small_width):
         return height, width
     raise BadPicture("is damaged: its header gives another size than its picture has")
@@ -634,7 +634,7 @@ MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
 # The memory that a picture may take, in bytes, above what the worker has at its start:
-# 11 for each pixel of MAX_PIXELS. For a WebP with transparent parts it is enough for
+# about 11 x MAX_PIXELS. For a WebP with transparent parts it is enough for
 # about 21 megapixels: a larger one cannot be read.
 # Only Linux keeps such a limit.
 MAX_MEMORY = 280_000_000
@@ -746,10 +746,10 @@ class Worker:
         """Tell the worker which task comes: (model_type, wants_picture). Return True if
         it answers "go on"; False if it does not answer.
 
-        Why does ask(), below, not begin with the file? It reads the file piece by
-        piece, and only once. If it noticed in the middle that the worker is dead, a new
-        worker would get only the rest of the file. So it first makes sure that the
-        worker is alive."""
+        Why does ask(), below, not begin with the file? ask() reads it piece by piece,
+        and only once. If it noticed in the middle that the worker is dead, a new worker
+        would get only the rest of the file. So it first makes sure that the worker is
+        alive."""
         if self.process is None:
             return False
         try:
@@ -872,7 +872,7 @@ def start_workers():
 def start_in_background(worker):
     """Start a worker in a thread of its own. A start takes half a second; the caller
     does not wait for it."""
-    # At its end the server waits for this thread: no worker is left half started.
+    # The server ends only after this thread: no worker is left half started.
     threading.Thread(target=start_worker, args=(worker,)).start()
 
 
@@ -934,8 +934,8 @@ def send_decoder_messages_nowhere():
     """If a file is bad, the decoders of OpenCV may print a piece of it to stderr, which
     is for error messages. There a client could write what looks like a line of the
     server's log. So throw away what OpenCV prints."""
-    # What Python code prints must still get to the terminal. print() shall do so at
-    # once, also where stdout leads to a file.
+    # What Python code prints must still get out, and at once, even if stdout leads to a
+    # file.
     sys.stdout.reconfigure(line_buffering=True)
     # The system knows each open file by a number, and stderr by number 2. dup() gives
     # the same file one more number. app.logger writes to sys.stderr.
