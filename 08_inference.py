@@ -232,29 +232,43 @@ def find_qrcodes(img):
     settings = detector.getArucoParameters()
     settings.minMarkerPerimeterRate = QR_MIN_OUTLINE
     detector.setArucoParameters(settings)
-    # This function gives the codes as bytes. (detectAndDecodeMulti() gives texts, and
-    # raises an exception if a code is not UTF-8.) The answer has four items. The second
-    # and the third are needed here.
-    answer = detector.detectAndDecodeBytesMulti(small)
-    contents = answer[1]
-    corners = answer[2]
+    # corners has the shape (codes, 4, 2): x and y of the four corners of each code.
+    is_found, corners = detector.detectMulti(small)
+    if not is_found:
+        return []
 
     detections = []
-    for number, content in enumerate(contents):
+    for four in corners:
+        content = read_qrcode(detector, small, four)
         # Leave out a code that was seen but could not be read.
         if not content:
             continue
-        # corners[number] has the shape (4, 2): x and y of four corners. min(axis=0) is
-        # the smallest x and the smallest y. From pixel 3 to pixel 5 are three pixels,
-        # but 5 - 3 is 2: so add 1 to the largest.
-        left, top = corners[number].min(axis=0)
-        right, bottom = corners[number].max(axis=0) + 1
+        # min(axis=0) is the smallest x and the smallest y. From pixel 3 to pixel 5 are
+        # three pixels, but 5 - 3 is 2: so add 1 to the largest.
+        left, top = four.min(axis=0)
+        right, bottom = four.max(axis=0) + 1
         # Back to pixels of img: the search was in small.
         box = np.array([left, top, right - left, bottom - top]) / scale
         text = content.decode("utf-8", errors="replace")
         # A code that could be read is certain: its score is 1.
         detections.append(detection(img, text, 1, box))
     return detections
+
+
+def read_qrcode(detector, img, four):
+    """The content of the code with these four corners, as bytes; empty if it cannot be
+    read."""
+    try:
+        # decode() would give a text, and raise an exception if it is not UTF-8.
+        # [four] has the shape (1, 4, 2): this is what decodeBytes() wants.
+        content, _ = detector.decodeBytes(img, np.array([four]))
+    except cv2.error as error:
+        # Too little memory: for the whole picture, not just for this code.
+        if is_out_of_memory(error):
+            raise
+        # There are kinds of QR codes that OpenCV does not know.
+        return b""
+    return content
 
 
 # Read the neural network when this file is loaded. Each worker loads this file (part 4
@@ -597,9 +611,9 @@ def json_error(error):
 # How large a request may be, in bytes: a few photographs of a phone.
 MAX_REQUEST = 16_000_000
 # For requests of curl -F and of the page: at most so many fields and files together,
-# and at most so many bytes in each text field.
+# and at most so many bytes in each text field, and in the headers of each file.
 MAX_PARTS = 20
-MAX_TEXT = 500_000
+MAX_TEXT = 100_000
 # Above one of these limits the answer is 413, with this text.
 TOO_LARGE = f"request: over {MAX_REQUEST // 1_000_000} MB, {MAX_PARTS} parts"
 TOO_LARGE += f" or {MAX_TEXT // 1000} kB of text"
@@ -608,14 +622,23 @@ app.config["MAX_FORM_PARTS"] = MAX_PARTS
 app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
 
 
-# curl -d sends the Content-Type application/x-www-form-urlencoded. For this type
-# Werkzeug 3.1.9 does not look at MAX_FORM_PARTS and MAX_FORM_MEMORY_SIZE: it reads all
-# fields at once, and 16 MB of them take a gigabyte of memory. So for such a request the
-# whole body may have at most MAX_TEXT bytes.
 @app.before_request
-def limit_text():
+def read_form():
+    # curl -d sends the Content-Type application/x-www-form-urlencoded. For this type
+    # Werkzeug 3.1.9 does not look at MAX_FORM_PARTS and MAX_FORM_MEMORY_SIZE: it reads
+    # all fields at once, and 16 MB of them take a gigabyte of memory. So for such a
+    # request the whole body may have at most MAX_TEXT bytes.
     if request.mimetype == "application/x-www-form-urlencoded":
         request.max_content_length = MAX_TEXT
+    try:
+        # Who first asks for the form makes Flask read the request's body.
+        len(request.form)
+    except (HTTPException, OSError):
+        # Such as 413, or a full disk.
+        raise
+    except Exception:
+        # gunicorn has exceptions of its own for a body that breaks the rules of HTTP.
+        abort(400, "request: its body cannot be read")
 
 
 # The pictures in one request. MAX_PARTS has to be larger: it counts model_type, too.
@@ -721,14 +744,16 @@ class Worker:
         self.pipe, pipe_of_worker = SPAWN.Pipe()
         # The new process calls run_worker(pipe_of_worker). daemon=True: when the
         # server ends as usual, this process is ended, too.
-        self.process = SPAWN.Process(
-            target=run_worker, args=(pipe_of_worker,), daemon=True
-        )
-        self.process.start()
-        # The worker has its own copy of pipe_of_worker now. An end of a pipe is
-        # closed only when all its copies are closed. So close the server's copy:
-        # otherwise the server would not notice that the worker has ended.
-        pipe_of_worker.close()
+        process = SPAWN.Process(target=run_worker, args=(pipe_of_worker,), daemon=True)
+        try:
+            # If the server has too many open files, this raises OSError.
+            process.start()
+        finally:
+            # The worker has its own copy of pipe_of_worker now. An end of a pipe is
+            # closed only when all its copies are closed. So close the server's copy:
+            # otherwise the server would not notice that the worker has ended.
+            pipe_of_worker.close()
+        self.process = process
         # Wait until it says "ready". If it has ended instead, this raises an exception.
         self.pipe.recv()
 
@@ -877,14 +902,14 @@ def start_in_background(worker):
 
 
 def start_worker(worker):
-    ignore_ctrl_c_while_starting()
     try:
+        ignore_ctrl_c_while_starting()
         worker.start()
-    except (EOFError, ConnectionError):
-        # The process ended before it was ready, and has printed why. Its Worker object
-        # still becomes one of the idle workers: ask() tries to start it again with the
-        # next picture.
-        pass
+    except (EOFError, OSError) as error:
+        # There is no process, or it ended before it was ready, and has printed why. Its
+        # Worker object still becomes one of the idle workers: ask() tries to start it
+        # again with the next picture.
+        app.logger.error("a worker did not start: %r", error)
     idle_workers.put(worker)
 
 
@@ -1175,7 +1200,10 @@ def page():
 # The picture behind "Try a sample".
 @app.get("/sample.jpg")
 def sample():
-    return send_from_directory(f"{app.root_path}/scripts/pictures", "strawberries.jpg")
+    # conditional=False: whoever asks gets it, without a look at If-Modified-Since. For
+    # some dates in this header Werkzeug 3.1.9 raises OverflowError.
+    folder = f"{app.root_path}/scripts/pictures"
+    return send_from_directory(folder, "strawberries.jpg", conditional=False)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,14 @@ def qr(content, scale=6):
     return cv2.resize(code, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
 
 
+def unreadable_qr():
+    """A QR code that says that it holds 15 letters: one more than there is room for.
+
+    The XOR of three codes is a code, since error correction is linear. These have 8, 4
+    and 3 letters, and the same mask. 8 ^ 4 ^ 3 is 15."""
+    return qr("cccccccc") ^ qr("aaaa") ^ qr("aaa")
+
+
 # --- PNG by hand.
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

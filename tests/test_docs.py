@@ -171,11 +171,11 @@ def test_both_languages_have_the_same_sections(english, korean):
 def test_both_languages_have_the_same_links(english, korean):
     pairs = zip(sections(english), sections(korean), strict=True)
     for in_english, in_korean in pairs:
-        linked = files_linked(in_korean.text)
-        assert files_linked(in_english.text) == linked, in_english.title
+        linked = targets_of(in_korean.text)
+        assert targets_of(in_english.text) == linked, in_english.title
 
 
-def files_linked(text):
+def targets_of(text):
     """The targets of the links, without the language; not those into the same page."""
     targets = [link.replace(".ko.md", ".md") for link in links_in(text)]
     return Counter(target for target in targets if not target.startswith("#"))
@@ -184,12 +184,12 @@ def files_linked(text):
 @korean_page
 def test_korean_pages_link_to_korean_pages(page):
     """Of the English pages that exist in Korean, a page links only to its own."""
-    english = []
+    have_korean = []
     for link in links_in(read(page)):
         path = (page.parent / link.partition("#")[0]).resolve()
         if path.with_suffix(".ko.md").exists():
-            english.append(path)
-    assert english == [page.with_name(page.name.replace(".ko", "")).resolve()]
+            have_korean.append(path)
+    assert have_korean == [page.with_name(page.name.replace(".ko", "")).resolve()]
 
 
 @korean_page
@@ -274,7 +274,7 @@ def test_mistakes_are_the_same_in_both_languages():
         assert MARKS[in_english.mark] == in_korean.mark, number
         code = Counter(code_in(in_korean.text))
         assert Counter(code_in(in_english.text)) == code, number
-        assert files_linked(in_english.text) == files_linked(in_korean.text), number
+        assert targets_of(in_english.text) == targets_of(in_korean.text), number
 
 
 def test_the_notes_have_each_mistake():

@@ -41,7 +41,7 @@ def test_the_file_has_its_parts_in_order(name):
     main = ast.parse(source).body[-1]
     run = f"app.run(host='127.0.0.1', port={port_of(name)}, debug=False)"
     assert ast.unparse(main.body[-1]) == run
-    # More could change the answers of "flask run", which is tested for 3 and 8 only.
+    # "flask run" would leave out more lines here, and is tested for 3 and 8 only.
     assert len(main.body) == 1 or name == "08_inference"
 
 

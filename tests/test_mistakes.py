@@ -97,7 +97,7 @@ app = Flask("notes")
 @app.route("/")
 def view():
     password = "a secret in the source"
-    return {}[password]
+    return {}[0]
 
 @app.errorhandler(500)
 def ours(error):
@@ -127,7 +127,7 @@ app.run(port=8080, debug=True, use_reloader=False)
             console = f"{server.url}/?__debugger__=yes&s={key}"
             answer = get(f"{console}&cmd=pinauth&pin=0", host)
             assert answer.status_code == status
-        # The last answer, localhost's: the PIN 0 is wrong.
+        # From here on all is localhost's, the last of the loop. The PIN 0 is wrong.
         assert answer.json()["auth"] is False
         # With the right one it runs any code. frm: in which function of the traceback.
         frame = re.search(r'id="frame-(\d+)"', page.text)[1]
@@ -162,13 +162,15 @@ def view():
 if __name__ == "__main__":
     app.run(port=8080, debug=True, use_reloader=False)
 """
+    file = tmp_path / "exam_log.log"
     with program(code, tmp_path, command) as server:
         assert requests.get(server.url, timeout=60).text == "True"
-    assert (tmp_path / "exam_log.log").exists() == is_written
+        written = file.read_text(encoding="utf-8") if file.exists() else ""
+    assert ("an error" in written) == is_written
 
 
 def test_mistake_22_httpie_reads_standard_input(tmp_path):
-    """The notes' call waits for its standard input while the script's is answered."""
+    """The notes' call waits for standard input; the script's call is answered."""
     # Nobody writes into this pipe.
     read, write = os.pipe()
     with lesson("06_jsonify", tmp_path) as server:
@@ -200,9 +202,9 @@ def test_mistake_22_httpie_reads_standard_input(tmp_path):
 def test_mistake_25_the_shell_cuts_at_the_ampersand(tmp_path):
     with lesson("07_request_args", tmp_path) as server:
         path = "/login?user_name=foo&tmp_parameter=bar"
-        cut = shell(f"curl -s {server.url}{path}\nwait")
+        cut = shell(f"curl -s {server.url}{path}\nwait")  # "&" does not wait
         whole = shell(f'curl -s "{server.url}{path}"')
-        asked = [path for _, path, _ in server.requests()]
+        asked = [request[1] for request in server.requests()]
     assert asked == ["/login?user_name=foo", path]
     assert json.loads(cut) == {"auth": "success", "tmp_parameter": None}
     assert json.loads(whole) == {"auth": "success", "tmp_parameter": "bar"}

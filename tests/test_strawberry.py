@@ -16,7 +16,7 @@ PHOTOGRAPHS = ROOT.parent / "shared" / "strawberry"
 LEAST_F1 = 0.77
 LEAST_IMAGE_ACCURACY = 0.98
 MOST_FALSE_BOXES = 0  # on the 59 pictures of dev without a strawberry
-MOST_LOOKALIKES = 0.05  # part of the kept look-alikes that may get a box
+MOST_LOOKALIKES = 0.05  # part of the held look-alikes that may get a box
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ WHERE_THEY_ARE = [[152, 119, 125, 160], [351, 110, 122, 135], [269, 220, 127, 17
 
 
 def test_the_drawn_strawberries_are_found(server):
-    """Each of the three, leaves or no leaves in the box, and nothing else."""
+    """Each of the three, and nothing else. The leaves may be in the box."""
     found = strawberries(server, BERRIES)
     assert [berry["label"] for berry in found] == ["strawberry"] * 3
     boxes = np.array([berry["box"] for berry in found])
@@ -46,7 +46,7 @@ def test_the_drawn_strawberries_are_found(server):
 
 @pytest.mark.parametrize(("whiteness", "count"), [(0.78, 3), (0.8, 1)])
 def test_fading_berries_cross_the_threshold(server, whiteness, count):
-    """The scores are 0.56, 0.53, 0.50 at 0.78, and 0.48, 0.44, 0.42 at 0.8."""
+    """Scores at 0.78: 0.56, 0.53, 0.50; at 0.8: 0.48, 0.44, 0.42. Threshold: 0.45."""
     faded = decoded(BERRIES) * (1 - whiteness) + 255 * whiteness
     assert len(strawberries(server, png(faded.astype(np.uint8)))) == count
 
@@ -138,7 +138,7 @@ def test_photographs_of_strawberries_and_other_things(server):
         right += sum(is_right for _, is_right in judged.counted)
         drawn += len(judged.counted)
         wanted += judged.ripe
-        # Not those with unripe or half-ripe berries only: nobody knows what is right.
+        # It is not, with unripe or half-ripe berries only: nobody knows what is right.
         if judged.is_certain:
             images += 1
             has_box = len(judged.counted) > 0
@@ -164,14 +164,14 @@ def test_lookalike_labels_are_those_of_the_photographs():
     for name, label in expected.items():
         for key in ("source", "class", "group", "boxes"):
             assert labels[name][key] == label[key], name
-        # There "changed" may say it in words.
+        # The expected "changed" may begin with the hue.
         is_turned = "hue" in label or label.get("changed", "").startswith("hue")
         assert ("hue" in labels[name]) == is_turned
 
 
 @needs_photographs
 def test_few_lookalikes_that_never_trained_get_a_box(server):
-    """Other fruit, other orchard blocks and other kitchens than those that trained."""
+    """Other fruit, orchard blocks and kitchens than in the training."""
     folder = PHOTOGRAPHS / "lookalikes"
     labels = json.loads((folder / "labels.json").read_text("utf-8"))
     groups = photographs.HELD_GROUPS

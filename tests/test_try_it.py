@@ -39,7 +39,7 @@ def test_block_has_its_form(file):
     code, block = text.split("\n# Try it: replace\n")
     try_it = play.read_try_it(file)
     main = '\nif __name__ == "__main__":\n'
-    assert code.count(main) == 1, "the Try it stands above the end of the lesson"
+    assert code.count(main) == 1, "the end of the lesson is not above the Try it"
     assert all(line.startswith("# ") for line in block.splitlines())
     assert block.endswith("?\n")
     assert "#=>" not in code
@@ -71,7 +71,7 @@ def test_player_knows_the_edit(file):
     assert not try_it.is_made()
 
 
-def test_an_edit_is_made_where_old_lines_stand_around_the_new():
+def test_lines_around_the_new_are_not_the_old_ones():
     assert play.TryIt("a\nnew\nb\n", ["a", "b"], ["new"], []).is_made()
 
 

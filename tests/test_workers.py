@@ -8,6 +8,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -121,6 +122,25 @@ def test_a_file_that_cannot_be_read_to_its_end(worker):
     assert not psutil.pid_exists(first)
     status, answer = worker.ask(io.BytesIO(LARGE), "strawberry", False)
     assert (status, len(answer["detections"])) == ("ok", 3)
+
+
+@pytest.mark.parametrize("name", ["Pipe", "Process"])
+def test_a_worker_that_cannot_start_is_not_lost(name, monkeypatch):
+    """For example because the server has too many open files."""
+    module = imported("08_inference")
+
+    def fail():
+        raise OSError("too many open files")
+
+    fakes = {"Pipe": fail, "Process": lambda **_: SimpleNamespace(start=fail)}
+    worker = module.Worker()
+    with monkeypatch.context() as patch:
+        patch.setattr(module.SPAWN, name, fakes[name])
+        module.start_in_background(worker)
+        wait_until(lambda: module.idle_workers.workers)
+    status, answer = worker.ask(io.BytesIO(BERRIES), "strawberry", False)
+    assert (status, len(answer["detections"])) == ("ok", 3)
+    worker.stop()
 
 
 def test_no_worker_survives_the_server(server):

@@ -17,7 +17,7 @@ TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
 CRASHED = "stops the process that reads it: save it as a new JPEG"
 REFUSALS = [NO_FORMAT, DAMAGED, WRONG_SIZE, TOO_MANY_PIXELS]
 REFUSALS += [TOO_SLOW, TOO_MUCH_MEMORY, CRASHED]
-TOO_LARGE = "request: over 16 MB, 20 parts or 500 kB of text"
+TOO_LARGE = "request: over 16 MB, 20 parts or 100 kB of text"
 
 
 def upload(server, *files, query="", method="POST", **fields):
