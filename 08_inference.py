@@ -613,7 +613,7 @@ MAX_REQUEST = 16_000_000
 # For requests of curl -F and of the page: at most so many fields and files together,
 # and at most so many bytes in each text field, and in the headers of each file.
 MAX_PARTS = 20
-MAX_TEXT = 100_000
+MAX_TEXT = 100_000  # more than 65536: Werkzeug reads so many bytes at once
 # Above one of these limits the answer is 413, with this text.
 TOO_LARGE = f"request: over {MAX_REQUEST // 1_000_000} MB, {MAX_PARTS} parts"
 TOO_LARGE += f" or {MAX_TEXT // 1000} kB of text"
@@ -631,7 +631,7 @@ def read_form():
     if request.mimetype == "application/x-www-form-urlencoded":
         request.max_content_length = MAX_TEXT
     try:
-        # Who first asks for the form makes Flask read the request's body.
+        # Who first asks for the form makes Flask read the body of the request.
         len(request.form)
     except (HTTPException, OSError):
         # Such as 413, or a full disk.
@@ -1025,7 +1025,7 @@ def end_with_server():
 # Who refuses a request, each time with a message that says why?
 # - Flask, before the view: no route has this path (404), or the route does not allow
 #   this method (405).
-# - Flask, at request.form or request.files: the request is too large (413).
+# - read_form(): the request is too large (413), or breaks the rules of HTTP (400).
 # - asked_model(), asked_draw(), asked_files(): that value, or the number of files, is
 #   wrong (400).
 # - look_at_picture() and what it calls: the file is no JPEG, PNG or WebP, is damaged,
