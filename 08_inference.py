@@ -263,7 +263,7 @@ def read_qrcode(detector, img, four):
         # [four] has the shape (1, 4, 2): this is what decodeBytes() wants.
         content, _ = detector.decodeBytes(img, np.array([four]))
     except cv2.error as error:
-        # Too little memory: for the whole picture, not just for this code.
+        # Too little memory: give up the whole picture, not just this QR code.
         if is_out_of_memory(error):
             raise
         # There are kinds of QR codes that OpenCV does not know.
@@ -369,8 +369,8 @@ def check_format(data):
     """Raise BadPicture unless a file starts like a JPEG, PNG or WebP.
 
     OpenCV reads more formats, but photographs seldom come in them, and each has a
-    decoder of its own that a bad file can attack. (If you allow one more, the page in
-    part 5 has to say so, too: accept and limits.)"""
+    decoder of its own that a bad file can attack. (If you allow one more, change the page in
+    part 5, too: where "image/webp" and "WebP" stand.)"""
     # A JPEG starts with the bytes \xff (255) and \xd8 (216). The next \xff begins its
     # first segment (see jpeg_size()).
     is_jpeg = data.startswith(b"\xff\xd8\xff")
@@ -610,8 +610,8 @@ def json_error(error):
 
 # How large a request may be, in bytes: a few photographs of a phone.
 MAX_REQUEST = 16_000_000
-# For requests of curl -F and of the page: at most so many fields and files together,
-# and at most so many bytes in each text field, and in the headers of each file.
+# For requests of curl -F and of the page: how many fields and files together, and how
+# many bytes in each text field and in the headers of each file.
 MAX_PARTS = 20
 MAX_TEXT = 100_000  # more than 65536: Werkzeug reads so many bytes at once
 # Above one of these limits the answer is 413, with this text.
@@ -631,7 +631,7 @@ def read_form():
     if request.mimetype == "application/x-www-form-urlencoded":
         request.max_content_length = MAX_TEXT
     try:
-        # Who first asks for the form makes Flask read the body of the request.
+        # Asking for the form makes Flask read the body of the request.
         len(request.form)
     except (HTTPException, OSError):
         # Such as 413, or a full disk.
@@ -959,8 +959,8 @@ def send_decoder_messages_nowhere():
     """If a file is bad, the decoders of OpenCV may print a piece of it to stderr, which
     is for error messages. There a client could write what looks like a line of the
     server's log. So throw away what OpenCV prints."""
-    # What Python code prints must still get out, and at once, even if stdout leads to a
-    # file.
+    # What Python code prints must still get out, and at once: a worker that is killed
+    # loses the rest.
     sys.stdout.reconfigure(line_buffering=True)
     # The system knows each open file by a number, and stderr by number 2. dup() gives
     # the same file one more number. app.logger writes to sys.stderr.
@@ -1014,8 +1014,8 @@ def end_with_server():
     middle of a picture."""
     # Two other things are not enough. daemon=True in Worker.start() does not help when
     # the server is killed. And run_worker() notices that the server is gone only when
-    # it uses the pipe: after its picture. Without a server that ends the worker, that
-    # may take minutes.
+    # it uses the pipe: after its picture. With no server to end it, that picture may
+    # take minutes.
     # The parent process is the server, and join() waits until it ends.
     multiprocessing.parent_process().join()
     # sys.exit() would end only this thread.
@@ -1200,8 +1200,8 @@ def page():
 # The picture behind "Try a sample".
 @app.get("/sample.jpg")
 def sample():
-    # conditional=False: whoever asks gets it, without a look at If-Modified-Since. For
-    # some dates in this header Werkzeug 3.1.9 raises OverflowError.
+    # conditional=False: always send it, without a look at If-Modified-Since. For some
+    # dates in this header Werkzeug 3.1.9 raises OverflowError.
     folder = f"{app.root_path}/scripts/pictures"
     return send_from_directory(folder, "strawberries.jpg", conditional=False)
 
