@@ -369,8 +369,8 @@ def check_format(data):
     """Raise BadPicture unless a file starts like a JPEG, PNG or WebP.
 
     OpenCV reads more formats, but photographs seldom come in them, and each has a
-    decoder of its own that a bad file can attack. (If you allow one more, change the page in
-    part 5, too: where "image/webp" and "WebP" stand.)"""
+    decoder of its own that a bad file can attack. (If you allow one more, change the
+    page in part 5, too: where "image/webp" and "WebP" stand.)"""
     # A JPEG starts with the bytes \xff (255) and \xd8 (216). The next \xff begins its
     # first segment (see jpeg_size()).
     is_jpeg = data.startswith(b"\xff\xd8\xff")

@@ -55,8 +55,8 @@ MAX_SECONDS = 3
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     (folder / "tmp").mkdir()
-    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp"))
-    with lesson("08_inference", folder, temporary) as server:
+    env = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp"))
+    with lesson("08_inference", folder, env) as server:
         server.temporary = folder / "tmp"
         yield server
 
@@ -163,8 +163,7 @@ BOUNDED = {
     "surrogate": png(qr(b"\xed\xa0\x80")),
     "a million wide": png(plain(1_000_000, 1)),
 }
-# Two of these fill the memory as well. All other slow ones are left out of the attack
-# below.
+# Of the slow files only these are in the attack below. Two also fill the memory.
 SLOW_ATTACKS = ["arithmetic, 1000 scans", "text bomb", "empty segments"]
 SLOW = [
     *SLOW_ATTACKS,
@@ -182,7 +181,8 @@ def check_answered(response):
         check_result(response.json()["results"][0])
         return
     reason = response.json()["error"].removeprefix("img_file: 'x' ")
-    assert (response.status_code, reason in REFUSALS) == (400, True), response.text
+    assert response.status_code == 400, response.text
+    assert reason in REFUSALS
 
 
 # --- One at a time
@@ -199,7 +199,7 @@ def test_answered_in_time(server, name):
 
 
 def test_codes_that_are_no_text(server):
-    """OpenCV makes UTF-8 of Latin-1. Bytes that are no text become U+FFFD each."""
+    """OpenCV makes UTF-8 of Latin-1. What it takes for UTF-8, but is not, becomes U+FFFD."""
     for name, text in (("Latin-1", "ÿþý"), ("surrogate", "\ufffd" * 3)):
         (found,) = result_of(server, BOUNDED[name], "qrcode")["detections"]
         assert found["label"] == text
@@ -313,8 +313,7 @@ def in_pieces(data):
 @pytest.mark.parametrize("has_length", [True, False], ids=["length", "no length"])
 @pytest.mark.parametrize("name", TEXTS)
 def test_text_does_not_fill_the_memory(server, name, has_length):
-    """Refused if its length is known; else at most 100 kB are read: then the text is
-    refused, or what was read of it is answered."""
+    """Refused if its length is known; else refused, or its first 100 kB are answered."""
     watch = Watch(server)
     idle, _ = watch.memory()
     with watch:
@@ -333,9 +332,11 @@ def test_100_kilobytes_of_text_and_no_more(server):
     check_refused(response, 413, TOO_LARGE)
 
 
-@pytest.mark.parametrize("lines", [30_000, 140_000])
-def test_headers_of_files_do_not_fill_the_memory(server, lines):
-    """Werkzeug keeps each line of them. Up to 100 kB for each file may be answered."""
+@pytest.mark.parametrize(
+    ("lines", "allowed"), [(30_000, (200, 413)), (140_000, (413,))]
+)
+def test_headers_of_files_do_not_fill_the_memory(server, lines, allowed):
+    """Werkzeug keeps each line of them."""
     head = b"--x\r\nContent-Disposition: form-data; name=f; filename=f\r\n"
     body = (head + b"\xc4\x80\n" * lines + b"z\r\n\r\n\r\n") * 19 + b"--x--\r\n"
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -344,7 +345,7 @@ def test_headers_of_files_do_not_fill_the_memory(server, lines):
     with watch:
         url = f"{server.url}/exam"
         response = requests.post(url, body, headers=headers, timeout=60)
-    assert response.status_code == 413 or (response.status_code, lines) == (200, 30_000)
+    assert response.status_code in allowed
     assert watch.server_peak - idle < 60 * MEGABYTE
 
 

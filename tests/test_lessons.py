@@ -41,7 +41,7 @@ def test_the_file_has_its_parts_in_order(name):
     main = ast.parse(source).body[-1]
     run = f"app.run(host='127.0.0.1', port={port_of(name)}, debug=False)"
     assert ast.unparse(main.body[-1]) == run
-    # "flask run" would leave out more lines here, and is tested for 3 and 8 only.
+    # "flask run", tested for 3 and 8 only, skips what stands here: so no more lines.
     assert len(main.body) == 1 or name == "08_inference"
 
 
@@ -72,10 +72,10 @@ def test_every_requirement_has_bounds(file):
 
 
 IMPORT_ALL = f"""
-import multiprocessing, threading
+import psutil, threading
 for name in {NAMES}:
     __import__(name)
-assert multiprocessing.active_children() == []
+assert psutil.Process().children() == []
 assert threading.active_count() == 1
 """
 
@@ -118,7 +118,7 @@ def test_lesson_4_has_one_first_host():
     asked = []
 
     class SlowConfig(type(app.config)):
-        """Gives the other threads time between the question and the answer."""
+        """Gives the other threads time between the answer and its use."""
 
         def __contains__(self, key):
             asked.append(key)

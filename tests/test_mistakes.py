@@ -127,7 +127,7 @@ app.run(port=8080, debug=True, use_reloader=False)
             console = f"{server.url}/?__debugger__=yes&s={key}"
             answer = get(f"{console}&cmd=pinauth&pin=0", host)
             assert answer.status_code == status
-        # From here on all is localhost's, the last of the loop. The PIN 0 is wrong.
+        # PIN 0 is wrong. From here on host, page and console are those of localhost.
         assert answer.json()["auth"] is False
         # With the right one it runs any code. frm: in which function of the traceback.
         frame = re.search(r'id="frame-(\d+)"', page.text)[1]
@@ -217,7 +217,7 @@ def test_in_zsh_the_question_mark_of_mistake_25_stops_the_call():
 
 
 def test_lesson_8_prints_nothing_of_a_file(tmp_path):
-    """Mistake 32, with a good and with a bad picture. Every PNG file contains the
+    """Unlike mistake 32, with a good and with a bad picture. Every PNG file contains the
     letters IHDR."""
     picture = PICTURES / "qrcode.png"
     damaged = tmp_path / "cut.png"

@@ -56,12 +56,12 @@ def each(*names):
 
 @dataclass
 class Running:
-    """A server that runs. (servers["nginx"] adds what runs behind it.)"""
+    """A server that runs."""
 
     name: str
     port: int
-    processes: list
-    folders: list  # where its temporary files are
+    processes: list  # for servers["nginx"] also gunicorn's
+    folders: list  # where their temporary files are
 
     def tree(self):
         return [p for process in self.processes for p in serving.tree(process)]
@@ -165,7 +165,7 @@ def server(servers, request):
     return servers[request.param]
 
 
-# Before the tests that use `servers`: both need port 4958.
+# Stands above the tests with `servers`: from then on port 4958 is taken.
 def test_benchmark(monkeypatch, capsys):
     """A short run has a line for each picture, number of clients and server."""
     monkeypatch.setattr(serving, "CLIENTS", (1, 2))
@@ -305,7 +305,7 @@ def test_overload(server, servers):
     assert wrong_answers(server.port, 32, [*bad, large, *[good] * 64]) == []
     before = quiet(server)
     assert wrong_answers(server.port, 100, [good] * 100) == []
-    # More clients stop in the middle of a request than the servers have threads.
+    # More clients stop in the middle of a request than waitress has threads.
     silent = begun(server.port, 20, HALF)
     assert wrong_answers(server.port, 16, [good] * 16) == []
     for sock in silent:
@@ -381,7 +381,6 @@ def test_systemd_starts_the_same_gunicorn():
     """The unit on the page runs the page's own command, in the folder that it names."""
     text = serving.SERVING.read_text(encoding="utf-8")
     unit = configparser.ConfigParser()
-    unit.optionxform = str
     unit.read_string(re.search(r"```ini\n(.+?)```", text, re.DOTALL)[1])
     service = unit["Service"]
     program, _, arguments = service["ExecStart"].partition(" ")
@@ -404,7 +403,7 @@ class SlowClients:
 
     def __init__(self, servers):
         self.ports = {"python": servers["python"].port}
-        # The clients block these two: other tests need servers of their own.
+        # The clients block these two: so not those that the tests share.
         for name in ("gunicorn", "waitress"):
             if not is_missing(name):
                 self.ports[name] = servers.new(name).port
@@ -483,6 +482,7 @@ def test_who_hangs_up_on_slow_clients(servers):
 @each("gunicorn", "waitress")
 def test_slow_clients_stop_a_server(server, servers):
     """16 of them stop gunicorn, 400 stop waitress, for as long as they are there."""
+    # Not the port of server: that one has no slow clients.
     port = servers.slow.ports[server.name]
     with pytest.raises(TimeoutError):
         ask(port, GOOD, timeout=3)

@@ -45,7 +45,7 @@ def test_block_has_its_form(file):
     assert "#=>" not in code
     assert block.count("#=>") == sum(len(call.promise) for call in try_it.calls) > 0
     assert "127.0.0.1" in try_it.calls[0].command
-    # run.sh prints call.line.
+    # run.sh prints call.line, so it must be right.
     lines = text.splitlines()
     for call in try_it.calls:
         assert lines[call.line - 1] == f"#     {call.command}"
@@ -71,7 +71,7 @@ def test_player_knows_the_edit(file):
     assert not try_it.is_made()
 
 
-def test_lines_around_the_new_are_not_the_old_ones():
+def test_old_lines_count_only_side_by_side():
     assert play.TryIt("a\nnew\nb\n", ["a", "b"], ["new"], []).is_made()
 
 
