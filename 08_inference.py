@@ -93,16 +93,15 @@ def look_at_picture(data, model_type, wants_picture):
     if wants_picture is True, return the bytes of a JPEG.
 
     Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
-    # Most of what is called here is in part 3, as is IMREAD_MODES. A large JPEG is read
-    # at 1/2, 1/4 or 1/8 of its width and height, to save time: then reduction is 2, 4
-    # or 8, else 1.
+    # Most of what is used here is in part 3. A large JPEG is read at 1/2, 1/4 or 1/8 of
+    # its width and height, to save time: then reduction is 2, 4 or 8, else 1.
     check_format(data)
     reduction = choose_reduction(data)
     # The bytes as an array of uint8: numbers from 0 to 255 (notes: mistake 28). The
     # notes print the bytes here: that fills the terminal (notes: mistake 32).
     numbers = np.frombuffer(data, np.uint8)
     try:
-        # Decode them: make pixels of the compressed file. The picture is an array
+        # Decode them: from a compressed file to pixels. The picture is an array
         # (height, width, 3) of uint8: blue, green and red of each pixel.
         img = cv2.imdecode(numbers, IMREAD_MODES[reduction])
     except cv2.error as error:
@@ -193,7 +192,7 @@ def detection(img, label, score, box):
     top = float(np.clip(y, 0, img_height))
     right = float(np.clip(x + width, 0, img_width))
     bottom = float(np.clip(y + height, 0, img_height))
-    # Part 3 makes whole pixels of them.
+    # Part 3 rounds the box to whole pixels.
     return {
         "label": label,
         "score": round(float(score), 3),
@@ -211,7 +210,7 @@ def resized(img, longer_side):
     new_height = max(1, round(height * scale))
     # Mind the order: cv2.resize wants (width, height), img.shape is (height, width).
     # Most pictures become smaller here, and INTER_AREA is the way to do that: each new
-    # pixel is the mean of those whose place it takes.
+    # pixel is the mean of the old ones in its place.
     size = (new_width, new_height)
     return cv2.resize(img, size, interpolation=cv2.INTER_AREA), scale
 
@@ -478,7 +477,7 @@ def jpeg_size(data):
 
 
 def size_before_decoding(data, img, reduction):
-    """(width, height) of a JPEG that was decoded smaller to img.
+    """(width, height) of a JPEG of which img is a smaller copy.
 
     Raise BadPicture if the JPEG's header and the picture do not fit together."""
     # The size in the header.
@@ -610,10 +609,11 @@ def json_error(error):
 
 # How large a request may be, in bytes: a few photographs of a phone.
 MAX_REQUEST = 16_000_000
-# For requests of curl -F and of the page: how many fields and files together, and how
-# many bytes in each text field and in the headers of each file.
+# For requests of curl -F and of the page: how many fields and files together.
 MAX_PARTS = 20
-MAX_TEXT = 100_000  # more than 65536: Werkzeug reads so many bytes at once
+# How many bytes in each text field, and in the headers of each file. (It has to be more
+# than 65536, since Werkzeug reads 65536 at once.)
+MAX_TEXT = 100_000
 # Above one of these limits the answer is 413, with this text.
 TOO_LARGE = f"request: over {MAX_REQUEST // 1_000_000} MB, {MAX_PARTS} parts"
 TOO_LARGE += f" or {MAX_TEXT // 1000} kB of text"
@@ -634,7 +634,7 @@ def read_form():
         # Asking for the form makes Flask read the body of the request.
         len(request.form)
     except (HTTPException, OSError):
-        # Such as 413, or a full disk.
+        # 413, or a full disk: pass it on.
         raise
     except Exception:
         # gunicorn has exceptions of its own for a body that breaks the rules of HTTP.
@@ -959,14 +959,14 @@ def send_decoder_messages_nowhere():
     """If a file is bad, the decoders of OpenCV may print a piece of it to stderr, which
     is for error messages. There a client could write what looks like a line of the
     server's log. So throw away what OpenCV prints."""
-    # What Python code prints must still get out, and at once: a worker that is killed
-    # loses the rest.
+    # What Python code prints must still get out, and at once: a killed worker loses what
+    # waits.
     sys.stdout.reconfigure(line_buffering=True)
     # The system knows each open file by a number, and stderr by number 2. dup() gives
     # the same file one more number. app.logger writes to sys.stderr.
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
-    # os.devnull is a file that throws everything away. dup2() makes number 2, to which
-    # OpenCV prints, lead to it.
+    # os.devnull is a file that throws everything away. After dup2() number 2, where
+    # OpenCV prints, leads to it.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
 
