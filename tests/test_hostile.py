@@ -65,7 +65,7 @@ def server(tmp_path_factory):
 
 
 def lossless_jpeg(count):
-    """SOF3: lossless."""
+    """SOF3: lossless. The table has two codes: one of 1 bit, one of 2."""
     huffman_table = jpeg_segment(0xC4, b"\0\1\1" + bytes(14) + b"\0\1")
     head = b"\xff\xd8" + huffman_table + frame(0xC3, 5000, 5000)
     return head + scans(count, (1, 0, 0), b"\0")
@@ -102,8 +102,8 @@ def finder_patterns(count, side):
     return png(cv2.resize(sheet, (side, side), interpolation=cv2.INTER_NEAREST))
 
 
-# Nearly 16 MB that unpack to 16 GB of zeros: the flush makes a piece that may come
-# again and again.
+# Nearly 16 MB that unpack to 16 GB of zeros: after a full flush the same piece may be
+# repeated.
 PACKER = zlib.compressobj(9, wbits=-15)
 PACKED_50_MB = PACKER.compress(bytes(50 * MEGABYTE)) + PACKER.flush(zlib.Z_FULL_FLUSH)
 ZEROS_16_GB = b"\x78\xda" + PACKED_50_MB * (15_500_000 // len(PACKED_50_MB))
@@ -163,7 +163,8 @@ BOUNDED = {
     "surrogate": png(qr(b"\xed\xa0\x80")),
     "a million wide": png(plain(1_000_000, 1)),
 }
-# Of the slow files only these are in the attack below. Two also fill the memory.
+# Of the slow files only these are in test_eight_attackers_and_eight_others. The last two
+# also fill the memory.
 SLOW_ATTACKS = ["arithmetic, 1000 scans", "text bomb", "empty segments"]
 SLOW = [
     *SLOW_ATTACKS,
@@ -199,7 +200,7 @@ def test_answered_in_time(server, name):
 
 
 def test_codes_that_are_no_text(server):
-    """OpenCV makes UTF-8 of Latin-1. What it takes for UTF-8, but is not, becomes U+FFFD."""
+    """OpenCV turns Latin-1 into UTF-8. Invalid UTF-8 that it lets through becomes U+FFFD."""
     for name, text in (("Latin-1", "ÿþý"), ("surrogate", "\ufffd" * 3)):
         (found,) = result_of(server, BOUNDED[name], "qrcode")["detections"]
         assert found["label"] == text
@@ -228,7 +229,7 @@ def test_25_megapixels_and_not_one_row_more(server, encode):
 
 
 class Watch(threading.Thread):
-    """Looks at a server's processes for their greatest memory, inside a `with`."""
+    """Notes the greatest memory of a server's processes during a `with`."""
 
     def __init__(self, server):
         super().__init__()
@@ -310,6 +311,11 @@ def in_pieces(data):
         yield data[start : start + MEGABYTE]
 
 
+def send_text(server, body):
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    return requests.post(f"{server.url}/exam", body, headers=kind, timeout=60)
+
+
 @pytest.mark.parametrize("has_length", [True, False], ids=["length", "no length"])
 @pytest.mark.parametrize("name", TEXTS)
 def test_text_does_not_fill_the_memory(server, name, has_length):
@@ -336,7 +342,7 @@ def test_100_kilobytes_of_text_and_no_more(server):
     ("lines", "allowed"), [(30_000, (200, 413)), (140_000, (413,))]
 )
 def test_headers_of_files_do_not_fill_the_memory(server, lines, allowed):
-    """Werkzeug keeps each line of them."""
+    """Werkzeug keeps each line. Lines of 3 bytes: 90 kB for each file, then 420 kB."""
     head = b"--x\r\nContent-Disposition: form-data; name=f; filename=f\r\n"
     body = (head + b"\xc4\x80\n" * lines + b"z\r\n\r\n\r\n") * 19 + b"--x--\r\n"
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -347,11 +353,6 @@ def test_headers_of_files_do_not_fill_the_memory(server, lines, allowed):
         response = requests.post(url, body, headers=headers, timeout=60)
     assert response.status_code in allowed
     assert watch.server_peak - idle < 60 * MEGABYTE
-
-
-def send_text(server, body):
-    kind = {"Content-Type": "application/x-www-form-urlencoded"}
-    return requests.post(f"{server.url}/exam", body, headers=kind, timeout=60)
 
 
 EDITS = st.lists(

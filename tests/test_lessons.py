@@ -41,7 +41,7 @@ def test_the_file_has_its_parts_in_order(name):
     main = ast.parse(source).body[-1]
     run = f"app.run(host='127.0.0.1', port={port_of(name)}, debug=False)"
     assert ast.unparse(main.body[-1]) == run
-    # "flask run", tested for 3 and 8 only, skips what stands here: so no more lines.
+    # "flask run" skips what stands here: so only lesson 8, tested with it, has more.
     assert len(main.body) == 1 or name == "08_inference"
 
 
@@ -118,7 +118,7 @@ def test_lesson_4_has_one_first_host():
     asked = []
 
     class SlowConfig(type(app.config)):
-        """Gives the other threads time between the answer and its use."""
+        """Gives the other threads time between "in" and the assignment."""
 
         def __contains__(self, key):
             asked.append(key)

@@ -403,7 +403,7 @@ class SlowClients:
 
     def __init__(self, servers):
         self.ports = {"python": servers["python"].port}
-        # The clients block these two: so not those that the tests share.
+        # Servers of their own: the clients block these two.
         for name in ("gunicorn", "waitress"):
             if not is_missing(name):
                 self.ports[name] = servers.new(name).port
@@ -466,16 +466,16 @@ def test_nginx_answers_while_400_clients_are_slow(servers):
 def test_who_hangs_up_on_slow_clients(servers):
     """Silent clients: all but gunicorn. Clients that drip header lines: only nginx."""
     slow = servers.slow
-    closed = slow.silent | {"nginx, drip": slow.dripping.get("nginx", [])}
-    closed.pop("gunicorn", None)
-    kept = slow.dripping | {"gunicorn, silent": slow.silent.get("gunicorn", [])}
-    kept.pop("nginx", None)
-    # waitress looks every 30 seconds, so it may need 60.
+    must_close = slow.silent | {"nginx, drip": slow.dripping.get("nginx", [])}
+    must_close.pop("gunicorn", None)
+    must_stay = slow.dripping | {"gunicorn, silent": slow.silent.get("gunicorn", [])}
+    must_stay.pop("nginx", None)
+    # waitress looks every 30 seconds for clients that are silent for 30: up to 60.
     deadline = slow.start + 90
-    for name, socks in closed.items():
+    for name, socks in must_close.items():
         assert all(is_closed(sock, deadline) for sock in socks), name
     now = time.monotonic()
-    for name, socks in kept.items():
+    for name, socks in must_stay.items():
         assert not any(is_closed(sock, now) for sock in socks), name
 
 

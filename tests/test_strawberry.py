@@ -17,7 +17,7 @@ PHOTOGRAPHS = ROOT.parent / "shared" / "strawberry"
 LEAST_F1 = 0.77
 LEAST_IMAGE_ACCURACY = 0.98
 MOST_FALSE_BOXES = 0  # on the 59 pictures of dev without a strawberry
-MOST_LOOKALIKES = 0.05  # part of the held look-alikes that may get a box
+MOST_LOOKALIKES = 0.05  # share of the untrained look-alikes that may get a box
 
 
 @pytest.fixture(scope="module")
@@ -130,16 +130,16 @@ def test_photographs_of_strawberries_and_other_things(server):
     """The lesson's answers, counted as models/score.py counts."""
     folder = PHOTOGRAPHS / "dev"
     labels = json.loads((folder / "labels.json").read_text("utf-8"))
-    right = drawn = wanted = images = images_right = false_boxes = 0
+    right = counted = wanted = images = images_right = false_boxes = 0
     for name, picture in zip(labels, photographs.load(folder), strict=True):
         found = strawberries(server, (folder / name).read_bytes())
         boxes = np.array([berry["box"] for berry in found]).reshape(-1, 4)
         scores = [berry["score"] for berry in found]
         judged = score.judge(picture, boxes, scores)
         right += sum(is_right for _, is_right in judged.counted)
-        drawn += len(judged.counted)
+        counted += len(judged.counted)
         wanted += judged.ripe
-        # With unripe or half-ripe berries only, nobody knows what is right.
+        # A picture with unripe or half-ripe berries only does not count here.
         if judged.is_certain:
             images += 1
             has_box = len(judged.counted) > 0
@@ -147,7 +147,7 @@ def test_photographs_of_strawberries_and_other_things(server):
         if len(picture.boxes) == 0:
             false_boxes += len(found)
     assert len(labels) == 85
-    f1 = 2 * right / (drawn + wanted)
+    f1 = 2 * right / (counted + wanted)
     assert f1 >= LEAST_F1
     assert images_right / images >= LEAST_IMAGE_ACCURACY
     assert false_boxes <= MOST_FALSE_BOXES
@@ -165,7 +165,7 @@ def test_lookalike_labels_are_those_of_the_photographs():
     for name, label in expected.items():
         for key in ("source", "class", "group", "boxes"):
             assert labels[name][key] == label[key], name
-        # Some have other colours. OpenCV counts a hue in steps of two degrees.
+        # Some were recoloured. OpenCV counts a hue in steps of two degrees.
         turned = re.match(r"hue \+(\d+) degrees", label.get("changed", ""))
         hue = int(turned[1]) // 2 if turned else None
         assert labels[name].get("hue") == hue, name

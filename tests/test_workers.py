@@ -18,6 +18,7 @@ from pictures import arithmetic_jpeg
 from uploads import BERRIES, CRASHED, check_refused, result_of, upload
 
 SLOW = arithmetic_jpeg(1000)
+WORKERS = min(psutil.cpu_count(), 8)
 
 
 @pytest.fixture
@@ -30,6 +31,17 @@ def workers_of(server):
     """The worker processes of a server that runs."""
     children = psutil.Process(server.process.pid).children(recursive=True)
     return [p for p in children if "--multiprocessing-fork" in p.cmdline()]
+
+
+def ready_workers_of(server):
+    """Its workers, once all of them are ready: none computes any more."""
+    wait_until(lambda: len(workers_of(server)) == WORKERS)
+    workers = workers_of(server)
+    before = None
+    while before != (now := [process.cpu_times().user for process in workers]):
+        before = now
+        time.sleep(0.3)
+    return workers
 
 
 def first_to_compute(processes):
@@ -60,15 +72,13 @@ def test_first_requests_that_come_together(tmp_path):
         with ThreadPoolExecutor(8) as clients:
             answers = clients.map(lambda _: result_of(server, BERRIES), range(8))
             assert [len(answer["detections"]) for answer in answers] == [3] * 8
-        cores = min(psutil.cpu_count(), 8)
-        wait_until(lambda: len(workers_of(server)) >= cores)
-        assert len(workers_of(server)) == cores
+        wait_until(lambda: len(workers_of(server)) >= WORKERS)
+        assert len(workers_of(server)) == WORKERS
 
 
 def test_a_worker_is_killed_in_the_middle_of_a_picture(server):
     """That picture is refused; the next ones, more than there are workers, are not."""
-    result_of(server, BERRIES)
-    before = workers_of(server)
+    before = ready_workers_of(server)
     with ThreadPoolExecutor(1) as client:
         response = client.submit(upload, server, ("x", SLOW))
         first_to_compute(before).kill()
@@ -145,11 +155,11 @@ def test_a_worker_that_cannot_start_is_not_lost(name, monkeypatch):
 
 def test_no_worker_survives_the_server(server):
     """Neither the one that looks at a picture nor those that wait."""
-    result_of(server, BERRIES)
+    workers = ready_workers_of(server)
     children = psutil.Process(server.process.pid).children(recursive=True)
     with ThreadPoolExecutor(1) as client:
         response = client.submit(upload, server, ("x", SLOW))
-        first_to_compute(workers_of(server))
+        first_to_compute(workers)
         server.process.kill()
         wait_until(lambda: not any(is_alive(process) for process in children))
         assert isinstance(response.exception(), OSError)
@@ -160,7 +170,7 @@ def test_no_worker_survives_the_server(server):
 def test_ctrl_c_while_workers_start_ends_everything_quietly(tmp_path, seconds):
     """Ctrl+C reaches the server and its workers: a group of processes."""
     with lesson("08_inference", tmp_path, new_group=True) as server:
-        # Werkzeug catches Ctrl+C from its first request on, not while it gets ready.
+        # Werkzeug catches Ctrl+C once it can answer, not while it gets ready.
         requests.get(server.url, timeout=20)
         time.sleep(seconds)
         processes = psutil.Process(server.process.pid).children(recursive=True)
@@ -169,8 +179,7 @@ def test_ctrl_c_while_workers_start_ends_everything_quietly(tmp_path, seconds):
         os.killpg(server.process.pid, signal.SIGINT)
         assert server.process.wait(20) == 0
     assert "Traceback" not in server.log
-    wait_until(lambda: not any(is_alive(process) for process in processes))
-    # Nor one that was started meanwhile: all of them are in the server's group.
+    # Nothing of the server's group is left, started before Ctrl+C or after.
     wait_until(lambda: group_of(server.process.pid) == [])
 
 
