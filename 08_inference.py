@@ -93,9 +93,10 @@ def look_at_picture(data, model_type, wants_picture):
     if wants_picture is True, return the bytes of a JPEG.
 
     Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
-    # Most of what is used here is in part 3. A large JPEG is read at 1/2, 1/4 or 1/8 of
-    # its width and height, to save time: then reduction is 2, 4 or 8, else 1.
+    # Most of what is used here is in part 3.
     check_format(data)
+    # A large JPEG is read at 1/2, 1/4 or 1/8 of its width and height, to save time: then
+    # reduction is 2, 4 or 8, else 1.
     reduction = choose_reduction(data)
     # The bytes as an array of uint8: numbers from 0 to 255 (notes: mistake 28). The
     # notes print the bytes here: that fills the terminal (notes: mistake 32).
@@ -339,9 +340,9 @@ def find_strawberries(img):
     # boxes overlap: keep the better one.
     # NMSBoxes gives the positions of the boxes to keep, the best one first.
     detections = []
-    for number in cv2.dnn.NMSBoxes(boxes, box_scores, THRESHOLD, MAX_OVERLAP):
-        box = np.array(boxes[number]) / scale
-        detections.append(detection(img, "strawberry", box_scores[number], box))
+    for position in cv2.dnn.NMSBoxes(boxes, box_scores, THRESHOLD, MAX_OVERLAP):
+        box = np.array(boxes[position]) / scale
+        detections.append(detection(img, "strawberry", box_scores[position], box))
     return detections
 
 
@@ -518,7 +519,7 @@ def draw_detections(img, detections):
     # The boxes in pixels of the drawn picture.
     boxes = []
     for found in detections:
-        boxes.append([round(number * scale) for number in found["box"]])
+        boxes.append([round(length * scale) for length in found["box"]])
 
     # First all the boxes, so that none of them covers a label.
     for box in boxes:
@@ -611,8 +612,8 @@ def json_error(error):
 MAX_REQUEST = 16_000_000
 # For requests of curl -F and of the page: how many fields and files together.
 MAX_PARTS = 20
-# How many bytes in each text field, and in the headers of each file. (It has to be more
-# than 65536, since Werkzeug reads 65536 at once.)
+# How many bytes in each text field, and in the headers of each file. (Keep it above
+# 65536: Werkzeug reads a request in pieces of that size, and checks each of them, too.)
 MAX_TEXT = 100_000
 # Above one of these limits the answer is 413, with this text.
 TOO_LARGE = f"request: over {MAX_REQUEST // 1_000_000} MB, {MAX_PARTS} parts"
@@ -671,9 +672,9 @@ WORKERS = min(os.cpu_count() or 1, 8)
 # Environment variables: texts that a process passes on to the processes that it starts.
 # They are set before a worker starts.
 WORKER_ENVIRONMENT = {
-    # For a picture with more pixels cv2.imdecode() raises cv2.error: so a PNG or WebP
-    # that is too large is refused. (choose_reduction() counts a JPEG's pixels.) OpenCV
-    # reads the variable while a worker imports cv2.
+    # Above MAX_PIXELS cv2.imdecode() raises cv2.error: so a PNG or WebP that is too
+    # large is refused. (choose_reduction() counts a JPEG's pixels.) OpenCV reads the
+    # variable while a worker imports cv2.
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
     # You may skip these two: they only make the lesson a tenth faster. malloc, the
     # function that hands out memory, reads them on most Linux systems. Without them it
@@ -959,8 +960,8 @@ def send_decoder_messages_nowhere():
     """If a file is bad, the decoders of OpenCV may print a piece of it to stderr, which
     is for error messages. There a client could write what looks like a line of the
     server's log. So throw away what OpenCV prints."""
-    # What Python code prints must still get out, and at once: a killed worker loses what
-    # waits.
+    # What Python code prints must still get out. Line by line: Python would collect
+    # lines before it writes them, and a killed worker would lose these.
     sys.stdout.reconfigure(line_buffering=True)
     # The system knows each open file by a number, and stderr by number 2. dup() gives
     # the same file one more number. app.logger writes to sys.stderr.
@@ -1026,8 +1027,8 @@ def end_with_server():
 # - Flask, before the view: no route has this path (404), or the route does not allow
 #   this method (405).
 # - read_form(): the request is too large (413), or breaks the rules of HTTP (400).
-# - asked_model(), asked_draw(), asked_files(): that value, or the number of files, is
-#   wrong (400).
+# - asked_model(), asked_draw(), asked_files(): model_type, draw, or the number of files
+#   is wrong (400).
 # - look_at_picture() and what it calls: the file is no JPEG, PNG or WebP, is damaged,
 #   has too many pixels, or needs too much memory to be read. They raise BadPicture, and
 #   ask_worker() turns that into a 400.
