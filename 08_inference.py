@@ -95,8 +95,8 @@ def look_at_picture(data, model_type, wants_picture):
     Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
     # Most of what is used here is in part 3.
     check_format(data)
-    # A large JPEG is read at 1/2, 1/4 or 1/8 of its width and height, to save time: then
-    # reduction is 2, 4 or 8, else 1.
+    # A large JPEG is read at 1/2, 1/4 or 1/8 of its width and height, to save time:
+    # then reduction is 2, 4 or 8, else 1.
     reduction = choose_reduction(data)
     # The bytes as an array of uint8: numbers from 0 to 255 (notes: mistake 28). The
     # notes print the bytes here: that fills the terminal (notes: mistake 32).
