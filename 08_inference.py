@@ -658,8 +658,8 @@ MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
 # The memory that a picture may take, in bytes, above what the worker has at its start:
-# about 11 x MAX_PIXELS. For a WebP with transparent parts it is enough for
-# about 21 megapixels: a larger one cannot be read.
+# about 11 x MAX_PIXELS. For a WebP with transparent parts it is enough for about 21
+# megapixels: a larger one cannot be read.
 # Only Linux keeps such a limit.
 MAX_MEMORY = 280_000_000
 TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
@@ -676,6 +676,8 @@ WORKER_ENVIRONMENT = {
     # large is refused. (choose_reduction() counts a JPEG's pixels.) OpenCV reads the
     # variable while a worker imports cv2.
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
+    # Python writes what your model print()s at once, even into a file.
+    "PYTHONUNBUFFERED": "1",
     # You may skip these two: they only make the lesson a tenth faster. malloc, the
     # function that hands out memory, reads them on most Linux systems. Without them it
     # would give the memory of each picture back, and ask for it again for the next.
@@ -960,11 +962,9 @@ def send_decoder_messages_nowhere():
     """If a file is bad, the decoders of OpenCV may print a piece of it to stderr, which
     is for error messages. There a client could write what looks like a line of the
     server's log. So throw away what OpenCV prints."""
-    # What Python code prints must still get out. Line by line: Python would collect
-    # lines before it writes them, and a killed worker would lose these.
-    sys.stdout.reconfigure(line_buffering=True)
-    # The system knows each open file by a number, and stderr by number 2. dup() gives
-    # the same file one more number. app.logger writes to sys.stderr.
+    # What app.logger writes to sys.stderr must still get out. The system knows each open
+    # file by a number, and stderr by number 2. dup() gives the same file one more
+    # number.
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
     # os.devnull is a file that throws everything away. After dup2() number 2, where
     # OpenCV prints, leads to it.
