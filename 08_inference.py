@@ -281,7 +281,7 @@ NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.
 NET_SIDE = 384
 NET_STEP = 32
 CELL = 4
-# The grey around the pictures with which it was trained.
+# The grey around the pictures that trained the network.
 GREY = (114, 114, 114)
 # Below this score, from 0 to 1, nothing is called a strawberry. models/README.md says
 # how often the network is right.
@@ -324,7 +324,7 @@ def find_strawberries(img):
     box_scores = []
     # argwhere gives the row and the column of each cell that is True.
     for row, column in np.argwhere(is_middle):
-        # The other four numbers of this cell: the distances from its middle to the
+        # The cell's other four numbers: the distances from the cell's middle to the
         # berry's sides, in pixels of padded. "1:" leaves out number 0, the score.
         distances = numbers[1:, row, column]
         # tolist() makes a list of Python's numbers.
@@ -535,7 +535,7 @@ def draw_detections(img, detections):
         if label_width > 1.5 * box_width:
             text = score
             label_width, label_height, to_baseline = label_size(text, font_scale)
-        # The label stands on top of its box, but inside the picture.
+        # The label stands above its box, but inside the picture.
         left = max(0, min(x, width - label_width))
         top = free_row(is_taken, left, y - label_height, label_width, label_height)
         # There is no free row down to the edge: this box stays without a label.
@@ -741,9 +741,9 @@ class Worker:
     def start(self):
         # A pipe has two ends, one for each process. What one end sends, the other
         # receives. recv() waits for it. poll(3) waits at most 3 seconds, and says
-        # whether something has come. If the other end is closed, poll() returns True at
-        # once, and then recv() raises EOFError or ConnectionError. send() raises
-        # ConnectionError.
+        # whether something has come. If the other end is closed, send() raises
+        # ConnectionError; poll() returns True at once, and then recv() raises EOFError
+        # or ConnectionError.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
         # The new process calls run_worker(pipe_of_worker). daemon=True: when the
         # server ends as usual, this process is ended, too.
@@ -900,7 +900,7 @@ def start_workers():
 def start_in_background(worker):
     """Start a worker in a thread of its own. A start takes half a second; the caller
     does not wait for it."""
-    # The server ends only after this thread: no worker is left half started.
+    # Not a daemon: the server waits for it, so no worker is left half started.
     threading.Thread(target=start_worker, args=(worker,)).start()
 
 
