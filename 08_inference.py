@@ -428,8 +428,8 @@ IMREAD_MODES = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 # A JPEG is decoded smaller only as long as this many pixels remain on its longer side:
-# the most that a model here looks at (QR_SIDE).
-ENOUGH_SIDE = 800
+# the most that a model here looks at, 800.
+ENOUGH_SIDE = max(QR_SIDE, NET_SIDE)
 
 
 def choose_reduction(data):
@@ -610,14 +610,15 @@ def json_error(error):
 
 # How large a request may be, in bytes: a few photographs of a phone.
 MAX_REQUEST = 16_000_000
+MEGABYTES = MAX_REQUEST // 1_000_000
 # For requests of curl -F and of the page: how many fields and files together.
 MAX_PARTS = 20
 # How many bytes in each text field, and in the headers of each file. (Keep it above
 # 65536: Werkzeug reads a request in pieces of that size, and checks each of them, too.)
 MAX_TEXT = 100_000
+KILOBYTES = MAX_TEXT // 1000
 # Above one of these limits the answer is 413, with this text.
-TOO_LARGE = f"request: over {MAX_REQUEST // 1_000_000} MB, {MAX_PARTS} parts"
-TOO_LARGE += f" or {MAX_TEXT // 1000} kB of text"
+TOO_LARGE = f"request: over {MEGABYTES} MB, {MAX_PARTS} parts or {KILOBYTES} kB of text"
 app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST
 app.config["MAX_FORM_PARTS"] = MAX_PARTS
 app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
@@ -962,8 +963,8 @@ def send_decoder_messages_nowhere():
     """If a file is bad, the decoders of OpenCV may print a piece of it to stderr, which
     is for error messages. There a client could write what looks like a line of the
     server's log. So throw away what OpenCV prints."""
-    # What app.logger writes to sys.stderr must still get out. The system knows each open
-    # file by a number, and stderr by number 2. dup() gives the same file one more
+    # What app.logger writes to sys.stderr must still get out. The system knows each
+    # open file by a number, and stderr by number 2. dup() gives the same file one more
     # number.
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
     # os.devnull is a file that throws everything away. After dup2() number 2, where
@@ -1191,10 +1192,7 @@ def page():
     # Flask's templates (Jinja) fill in the {{ name }} of each model. A "<" in it
     # becomes "&lt;".
     return render_template_string(
-        PAGE,
-        models=MODELS,
-        megabytes=MAX_REQUEST // 1_000_000,
-        megapixels=MEGAPIXELS,
+        PAGE, models=MODELS, megabytes=MEGABYTES, megapixels=MEGAPIXELS
     )
 
 

@@ -41,6 +41,7 @@ from uploads import (
     TOO_LARGE,
     TOO_MANY_PIXELS,
     TOO_SLOW,
+    WORKERS,
     check_refused,
     check_result,
     result_of,
@@ -163,8 +164,8 @@ BOUNDED = {
     "surrogate": png(qr(b"\xed\xa0\x80")),
     "a million wide": png(plain(1_000_000, 1)),
 }
-# Of the slow files only these are in test_eight_attackers_and_eight_others. The last two
-# also fill the memory.
+# Of the slow files only these are in test_eight_attackers_and_eight_others. The last
+# two also fill the memory.
 SLOW_ATTACKS = ["arithmetic, 1000 scans", "text bomb", "empty segments"]
 SLOW = [
     *SLOW_ATTACKS,
@@ -200,7 +201,8 @@ def test_answered_in_time(server, name):
 
 
 def test_codes_that_are_no_text(server):
-    """OpenCV turns Latin-1 into UTF-8. Invalid UTF-8 that it lets through becomes U+FFFD."""
+    """OpenCV turns Latin-1 into UTF-8. Invalid UTF-8 that it lets through becomes
+    U+FFFD."""
     for name, text in (("Latin-1", "ÿþý"), ("surrogate", "\ufffd" * 3)):
         (found,) = result_of(server, BOUNDED[name], "qrcode")["detections"]
         assert found["label"] == text
@@ -229,13 +231,15 @@ def test_25_megapixels_and_not_one_row_more(server, encode):
 
 
 class Watch(threading.Thread):
-    """Notes the greatest memory of a server's processes during a `with`."""
+    """Notes the memory of a server's processes: before a `with`, and its peak there."""
 
     def __init__(self, server):
         super().__init__()
         self.process = psutil.Process(server.process.pid)
         self.ended = threading.Event()
-        self.server_peak, self.tree_peak = self.memory()
+        self.server_idle, self.tree_idle = self.memory()
+        self.server_peak = self.server_idle
+        self.tree_peak = self.tree_idle
 
     def __enter__(self):
         self.start()
@@ -279,8 +283,6 @@ def test_eight_attackers_and_eight_others(server):
     largest = largest_picture()
     watch = Watch(server)
     before = watch.left()
-    workers = min(psutil.cpu_count(), 8)
-    server_idle, tree_idle = watch.memory()
     with watch:
         with ThreadPoolExecutor(8) as attackers, ThreadPoolExecutor(8) as others:
             bad = [attackers.submit(upload, server, ("x", data)) for data in attacks]
@@ -290,8 +292,8 @@ def test_eight_attackers_and_eight_others(server):
                 check_answered(answer.result())
             assert [answer.result() for answer in answers] == [good] * 60
             assert [answer.result()["width"] for answer in large] == [5000] * 2
-    assert watch.server_peak - server_idle < 60 * MEGABYTE
-    assert watch.tree_peak - tree_idle < 300 * MEGABYTE * workers
+    assert watch.server_peak - watch.server_idle < 60 * MEGABYTE
+    assert watch.tree_peak - watch.tree_idle < 300 * MEGABYTE * WORKERS
     wait_until(lambda: watch.left() == before, 10)
     # No temporary file that has a name. (left() counts the others as open files.)
     assert [path for path in server.temporary.rglob("*") if path.is_file()] == []
@@ -311,30 +313,28 @@ def in_pieces(data):
         yield data[start : start + MEGABYTE]
 
 
-def send_text(server, body):
-    kind = {"Content-Type": "application/x-www-form-urlencoded"}
-    return requests.post(f"{server.url}/exam", body, headers=kind, timeout=60)
+def send_form(server, body, kind="application/x-www-form-urlencoded"):
+    headers = {"Content-Type": kind}
+    return requests.post(f"{server.url}/exam", body, headers=headers, timeout=60)
 
 
 @pytest.mark.parametrize("has_length", [True, False], ids=["length", "no length"])
 @pytest.mark.parametrize("name", TEXTS)
 def test_text_does_not_fill_the_memory(server, name, has_length):
-    """Refused if its length is known; else refused, or its first 100 kB are answered."""
-    watch = Watch(server)
-    idle, _ = watch.memory()
-    with watch:
-        text = TEXTS[name]
-        response = send_text(server, text if has_length else in_pieces(text))
+    """Refused if its length is known; else refused, or the first 100 kB are read."""
+    text = TEXTS[name]
+    with Watch(server) as watch:
+        response = send_form(server, text if has_length else in_pieces(text))
     if has_length:
         check_refused(response, 413, TOO_LARGE)
     else:
         assert response.status_code in (200, 413)
-    assert watch.server_peak - idle < 60 * MEGABYTE
+    assert watch.server_peak - watch.server_idle < 60 * MEGABYTE
 
 
 def test_100_kilobytes_of_text_and_no_more(server):
-    assert send_text(server, b"a=" + b"b" * 99_998).status_code == 200
-    response = send_text(server, b"a=" + b"b" * 99_999)
+    assert send_form(server, b"a=" + b"b" * 99_998).status_code == 200
+    response = send_form(server, b"a=" + b"b" * 99_999)
     check_refused(response, 413, TOO_LARGE)
 
 
@@ -345,14 +345,10 @@ def test_headers_of_files_do_not_fill_the_memory(server, lines, allowed):
     """Werkzeug keeps each line. Lines of 3 bytes: 90 kB for each file, then 420 kB."""
     head = b"--x\r\nContent-Disposition: form-data; name=f; filename=f\r\n"
     body = (head + b"\xc4\x80\n" * lines + b"z\r\n\r\n\r\n") * 19 + b"--x--\r\n"
-    headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    watch = Watch(server)
-    idle, _ = watch.memory()
-    with watch:
-        url = f"{server.url}/exam"
-        response = requests.post(url, body, headers=headers, timeout=60)
+    with Watch(server) as watch:
+        response = send_form(server, body, "multipart/form-data; boundary=x")
     assert response.status_code in allowed
-    assert watch.server_peak - idle < 60 * MEGABYTE
+    assert watch.server_peak - watch.server_idle < 60 * MEGABYTE
 
 
 EDITS = st.lists(

@@ -63,6 +63,10 @@ class Running:
     processes: list  # for servers["nginx"] also gunicorn's
     folders: list  # where their temporary files are
 
+    def temporary(self):
+        for folder in self.folders:
+            yield from folder.rglob("*")
+
     def tree(self):
         return [p for process in self.processes for p in serving.tree(process)]
 
@@ -74,7 +78,7 @@ class Running:
             len(tree),
             sum(process.num_threads() for process in tree),
             sum(getattr(process, count)() for process in tree),
-            sum(path.is_file() for f in self.folders for path in f.rglob("*")),
+            sum(path.is_file() for path in self.temporary()),
         )
 
 

@@ -161,7 +161,11 @@ def test_from_nothing_to_opencv_without_its_libraries(folder, tmp_path):
         ("", {"python3": "exit 1"}, "Python 3.11 or newer is missing"),
         ("", {"python3": NO_ENSUREPIP}, "venv is missing. Debian, Ubuntu: apt install"),
         ("", {"python3": NO_VENV}, "could not make .venv, see above"),
-        ("", {"python3": FAKE_VENV}, "could not install the packages, see above."),
+        (
+            "",
+            {"python3": FAKE_VENV},
+            "could not install the packages, see above. No network? Run this again.",
+        ),
     ],
     ids=["curl", "python", "old python", "ensurepip", "venv", "network"],
 )

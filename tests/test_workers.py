@@ -15,10 +15,9 @@ import pytest
 import requests
 from collection import ROOT, imported, lesson, port_of, serve, wait_until
 from pictures import arithmetic_jpeg
-from uploads import BERRIES, CRASHED, check_refused, result_of, upload
+from uploads import BERRIES, CRASHED, WORKERS, check_refused, result_of, upload
 
 SLOW = arithmetic_jpeg(1000)
-WORKERS = min(psutil.cpu_count(), 8)
 
 
 @pytest.fixture
@@ -179,7 +178,9 @@ def test_ctrl_c_while_workers_start_ends_everything_quietly(tmp_path, seconds):
         os.killpg(server.process.pid, signal.SIGINT)
         assert server.process.wait(20) == 0
     assert "Traceback" not in server.log
-    # Nothing of the server's group is left, started before Ctrl+C or after.
+    wait_until(lambda: not any(is_alive(process) for process in processes))
+    # Nothing else of the server's group is left, either: a worker that was started
+    # after Ctrl+C.
     wait_until(lambda: group_of(server.process.pid) == [])
 
 
