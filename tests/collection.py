@@ -17,11 +17,11 @@ ROOT = Path(__file__).parent.parent
 LESSONS = sorted(ROOT.glob("[0-9][0-9]_*.py"))
 NAMES = [lesson.stem for lesson in LESSONS]
 PICTURES = ROOT / "scripts" / "pictures"
-# The notes belong to the readers: they lie beside this repository or nowhere.
+# The notes that the lessons cite. They are not in this repository, and may be missing.
 READERS_NOTES = ROOT.parent / "shared" / "notes.md"
 HTTPIE_SETTINGS = tempfile.TemporaryDirectory()
 atexit.register(HTTPIE_SETTINGS.cleanup)
-# What scripts/play.py, the player, gives to a lesson and to its calls.
+# For a lesson and its calls, as in scripts/play.py.
 ENVIRONMENT = play.environment(Path(HTTPIE_SETTINGS.name))
 
 

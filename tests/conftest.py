@@ -13,11 +13,11 @@ from collection import ROOT, imported
 
 @pytest.fixture
 def posix():
-    """Skip the test on Windows: no signals (coverage saves at SIGTERM), no quotes in
-    the names of files."""
+    """Skip the test on Windows: no signals (such as SIGTERM, at which coverage saves),
+    no quotes in the names of files."""
     if os.name == "nt":
         reason = "Windows has no signals, and no quotes in the names of files"
-        pytest.skip(f"{reason}: wsl sh scripts/test.sh")
+        pytest.skip(f"{reason}; run wsl sh scripts/test.sh")
 
 
 @pytest.fixture(scope="module")

@@ -44,8 +44,8 @@ def qr(content, scale=6):
 def unreadable_qr():
     """A QR code that says that it holds 15 letters: one more than there is room for.
 
-    The XOR of three codes is a code, since error correction is linear. These have 8, 4
-    and 3 letters, and the same mask. 8 ^ 4 ^ 3 is 15."""
+    The XOR of three codes with the same mask is a code: error correction is linear.
+    Their lengths, 8, 4 and 3, become 8 ^ 4 ^ 3: 15."""
     return qr("cccccccc") ^ qr("aaaa") ^ qr("aaa")
 
 

@@ -136,7 +136,7 @@ WHOLE_AND_HALF = [(640, orientation) for orientation in SAVED] + [(1803, 6), (18
 def test_exif_turns_the_picture(server, width, orientation):
     """Width, height and boxes are those of the picture as it is seen.
 
-    A code in one corner: turned in any other way, its box is elsewhere."""
+    A code in one corner: turned in any other way, its box or the size would differ."""
     height = width // 2 + 1
     upright = plain(width, height, 255)
     code = cv2.cvtColor(qr("corner", scale=width // 100), cv2.COLOR_GRAY2BGR)
@@ -178,6 +178,9 @@ def test_draw_answers_the_picture_with_boxes(server):
     before = decoded(BERRIES)
     drawn = decoded(response.content)
     assert drawn.shape == before.shape
+    # The upper left corner has no box: there it is the picture itself.
+    difference = np.abs(drawn[:90, :90].astype(int) - before[:90, :90])
+    assert difference.max() < 40
     assert not is_pink(before).any()
     pink = is_pink(drawn)
     assert detections
@@ -255,19 +258,24 @@ def test_boxes_stay_inside_the_upload_and_have_a_pixel(module, box, expected):
 
 def test_what_the_network_answers_becomes_boxes(module, monkeypatch):
     cells = np.zeros((1, 5, 96, 96), np.float32)
-    cells[:, 1:] = 40  # the sides of each box: 40 pixels from its middle
+    # From each cell's middle to the left, top, right and bottom side, in pixels.
+    cells[0, 1:] = np.reshape([40, 30, 44, 50], (4, 1, 1))
     cells[0, 0, 30, 20] = 0.451
     # Below the threshold.
     cells[0, 0, 30, 60] = 0.449
-    # One berry: two cells whose boxes share more than half of their area.
+    # One berry: 12 of 84 columns apart, so the boxes share 72 of 96.
     cells[0, 0, 70, 20] = 0.8
     cells[0, 0, 70, 23] = 0.9
+    # Two berries: the boxes share 36 of 132 columns.
+    cells[0, 0, 70, 60] = 0.7
+    cells[0, 0, 70, 72] = 0.6
     net = SimpleNamespace(setInput=lambda blob: None, forward=lambda: cells)
     monkeypatch.setattr(module, "NET", net)
-    better, other = module.find_strawberries(plain(384, 384))
-    assert [better["score"], other["score"]] == [0.9, 0.451]
+    found = module.find_strawberries(plain(384, 384))
+    assert [berry["score"] for berry in found] == [0.9, 0.7, 0.6, 0.451]
     # The middle of row 30, column 20 is (82, 122).
-    assert (other["label"], other["box"]) == ("strawberry", [42, 82, 80, 80])
+    assert found[3]["label"] == "strawberry"
+    assert found[3]["box"] == [82 - 40, 122 - 30, 40 + 44, 30 + 50]
 
 
 @pytest.mark.parametrize(
@@ -389,9 +397,16 @@ def test_413(server, path, request_parts):
     check_refused(response, 413, TOO_LARGE)
 
 
-def test_the_sample_is_sent_whatever_the_browser_says_of_its_copy(server):
-    """Werkzeug raises an exception for a date like this one."""
-    headers = {"If-Modified-Since": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}
+@pytest.mark.parametrize(
+    "date",
+    [
+        # Werkzeug raises an exception for this one.
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999",
+        "Tue, 01 Jan 2999 00:00:00 GMT",
+    ],
+)
+def test_the_sample_is_sent_whatever_date_the_browser_names(server, date):
+    headers = {"If-Modified-Since": date}
     response = requests.get(f"{server.url}/sample.jpg", headers=headers, timeout=60)
     assert response.status_code == 200
     assert response.content == BERRIES
@@ -435,7 +450,7 @@ def test_names_come_back_as_data(server):
 
 
 def test_a_path_is_one_line_in_the_log(server):
-    """HTML and a newline in a path: an error in JSON, and no line of its own."""
+    """HTML and a newline in a path: an error in JSON, and no second line."""
     response = requests.get(f"{server.url}/<img>%0aa%20second%20line", timeout=60)
     assert response.headers["Content-Type"] == "application/json"
     assert "<img" not in response.text

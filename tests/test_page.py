@@ -16,13 +16,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import Select, WebDriverWait
+from uploads import NO_FORMAT
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 NO_BROWSER = "no browser: sudo apt-get install chromium chromium-driver"
 WIDTHS = pytest.mark.parametrize("width", [390, 1200])
 NO_ANSWER = "서버가 응답하지 않습니다 · The server does not answer"
-HTML = "<img src=x onerror=document.title='run'>"
 
 
 def start_browser(folder, javascript=True):
@@ -207,19 +207,25 @@ def set_offline(browser, offline):
     browser.execute_cdp_cmd("Network.emulateNetworkConditions", network)
 
 
+HTML = "<img src=x onerror=document.title='run'>"
+
+
 def test_html_of_a_client_stays_text(browser, tmp_path):
     picture = tmp_path / f"{HTML}.png"
     picture.write_bytes(png(qr(HTML)))
-    assert search(browser, picture, model_type="qrcode") == [
-        "1개를 찾았습니다 · 1 found"
-    ]
-    assert texts(browser, "h2") == [f"{HTML}.png"]
+    # The error message quotes the name of the file.
+    broken = tmp_path / f"{HTML}.jpg"
+    broken.write_bytes(b"no picture")
+    found, refused = search(browser, picture, broken, model_type="qrcode")
+    assert found == "1개를 찾았습니다 · 1 found"
+    assert refused == f"img_file: {broken.name!r} {NO_FORMAT}"
+    assert texts(browser, "h2") == [picture.name, broken.name]
     assert texts(browser, "li") == [f"{HTML} 1.00"]
     assert browser.find_elements(By.CSS_SELECTOR, "img[src=x]") == []
 
 
 def test_the_memory_of_previews_is_released(browser):
-    """Its address leads nowhere once a file is loaded, or proves to be no picture."""
+    """A preview's address is gone once it is loaded, or proves to be no picture."""
     search(browser, PICTURES / "strawberries.jpg", PICTURES / "draw.py")
     script = """
     const done = arguments[0];
@@ -286,8 +292,8 @@ def test_labels_and_limits(module):
     assert 'name="viewport"' in html
     labelled = re.findall(r'<label for="(\w+)"', html)
     assert labelled == re.findall(r'<(?:input|select)[^>]* id="(\w+)"', html)
-    megabytes = module.app.config["MAX_CONTENT_LENGTH"] // 1_000_000
-    assert f"{megabytes} MB" in html
+    assert "JPEG, PNG, WebP · 16 MB" in html
+    assert "2500만 픽셀까지 (25 megapixels)" in html
 
 
 def test_the_page_offers_every_model_and_escapes_its_name(module, monkeypatch):

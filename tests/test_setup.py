@@ -13,10 +13,11 @@ import zipfile
 import pytest
 from collection import ENVIRONMENT, wait_until
 
-# Told once for the whole file.
+# Skip the whole file.
 if os.name == "nt":
     pytest.skip(
-        "no links, no sh programs: wsl sh scripts/test.sh", allow_module_level=True
+        "Windows has no links and no sh programs; run wsl sh scripts/test.sh",
+        allow_module_level=True,
     )
 
 NO_LIBRARY = "libxcb.so.1: cannot open shared object file: No such file or directory"
@@ -35,6 +36,10 @@ else:
 """
 # Programs in sh: the Python that runs the tests, and the same with a part missing.
 PYTHON = f'exec "{sys.executable}" "$@"'
+# Says that it is an older version, and then does what -c asks for.
+OLD_PYTHON = f"""[ "$1" = -c ] || exit 1
+exec "{sys.executable}" -c "import sys; sys.version_info = (3, 10, 9); $2"
+"""
 NO_ENSUREPIP = f'case "$*" in *ensurepip*) exit 1 ;; esac\n{PYTHON}'
 NO_VENV = f'case "$*" in *"-m venv"*) exit 1 ;; esac\n{PYTHON}'
 # As PYTHON, but "-m venv X" makes only X/bin/python, a link to $PYTHON_INSIDE.
@@ -69,6 +74,12 @@ def machine(folder, without="", **programs):
     for name, code in programs.items():
         program(folder / "bin" / name, code)
     return str(folder / "bin")
+
+
+def cksum(data):
+    """What the program cksum says of these bytes."""
+    done = subprocess.run(["cksum"], input=data, capture_output=True, check=True)
+    return done.stdout.decode()
 
 
 def start(folder, *arguments, script="run.sh", **env):
@@ -142,8 +153,8 @@ def test_from_nothing_to_opencv_without_its_libraries(folder, tmp_path):
     assert run(folder, "8", PIP_FIND_LINKS="") == again
     assert run(folder, "setup", PIP_FIND_LINKS="") == (0, "", "")
 
-    # The requirements change, and .venv is kept: it counts as the reader's own. Both
-    # packages have the same files, so removing one of them breaks the other.
+    # Without this file .venv is the reader's own: it is kept when the requirements
+    # change. The two packages have the same files: removing one breaks the other.
     (folder / ".venv" / "made-by-run.sh").unlink()
     with (folder / "requirements.txt").open("a") as file:
         file.write("# a new line\n")
@@ -158,7 +169,7 @@ def test_from_nothing_to_opencv_without_its_libraries(folder, tmp_path):
     [
         ("curl", {"python3": PYTHON}, "curl is missing. Debian, Ubuntu: apt install"),
         ("", {}, "Python 3.11 or newer is missing"),
-        ("", {"python3": "exit 1"}, "Python 3.11 or newer is missing"),
+        ("", {"python3": OLD_PYTHON}, "Python 3.11 or newer is missing"),
         ("", {"python3": NO_ENSUREPIP}, "venv is missing. Debian, Ubuntu: apt install"),
         ("", {"python3": NO_VENV}, "could not make .venv, see above"),
         (
@@ -179,16 +190,18 @@ def test_what_is_missing_is_named(without, programs, message, folder, tmp_path):
 
 
 def test_a_newer_python_beside_an_old_one(folder, tmp_path):
-    path = machine(tmp_path, **{"python3": "exit 1", "python3.12": PYTHON})
+    path = machine(tmp_path, **{"python3": OLD_PYTHON, "python3.12": PYTHON})
     status, output, errors = run(folder, "--help", PATH=path)
     assert (status, errors) == (0, "")
     assert output.startswith("played by")
 
 
 def test_a_folder_that_moved_is_set_up_anew(folder, tmp_path):
-    (folder / ".venv").mkdir()
+    """Only the folder in .venv/ready is another one: the checksum is right."""
+    program(folder / ".venv" / "bin" / "python", "exit 0")
+    sums = cksum((folder / "requirements.txt").read_bytes())
     for name in ("made-by-run.sh", "ready", "left-over"):
-        (folder / ".venv" / name).write_text("/elsewhere 1 2")
+        (folder / ".venv" / name).write_text(f"/elsewhere {sums}")
     inside = program(tmp_path / "inside", "exit 0")
     path = machine(tmp_path, python3=FAKE_VENV)
     assert run(folder, "1", PATH=path, PYTHON_INSIDE=inside)[0] == 0
@@ -213,7 +226,7 @@ def test_a_venv_of_the_readers_own_is_kept(folder):
     log.unlink()
     assert run(folder, "setup", LOG=str(log))[0] == 0
     assert_asked_for_all(log)
-    # Another one, and no network.
+    # Again, and no network.
     program(python, "exit 1")
     with (folder / "requirements.txt").open("a") as file:
         file.write("# no more\n")
@@ -230,16 +243,14 @@ def assert_asked_for_all(log):
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP", "SIGTERM", "SIGQUIT"])
 @pytest.mark.parametrize("number, package", [("1", "flask>"), ("8", "numpy>")])
-def test_interrupted_it_leaves_nothing_half_made(
-    name, number, package, folder, tmp_path
-):
-    """Ctrl+C while pip downloads the small packages, or OpenCV."""
-    log = tmp_path / "log"
-    install = f"""*-m*pip*"{package}"*) : >"{log}"; exec sleep 60 ;;"""
+def test_an_interrupt_leaves_nothing_half_made(name, number, package, folder, tmp_path):
+    """A signal while pip downloads the small packages, or OpenCV."""
+    pip = tmp_path / "pip"
+    install = f"""*-m*pip*"{package}"*) : >"{pip}"; exec sleep 60 ;;"""
     inside = program(tmp_path / "inside", f'case "$*" in\n{install}\nesac')
     path = machine(tmp_path, python3=FAKE_VENV)
     process = start(folder, number, PATH=path, PYTHON_INSIDE=inside)
-    wait_until(log.exists, 30)
+    wait_until(pip.exists, 30)
     signal_number = getattr(signal, name)
     # As a terminal does it: to all of them.
     os.killpg(process.pid, signal_number)
@@ -258,8 +269,8 @@ def test_wrong_words_install_nothing(copy):
 def test_test_sh_hands_its_arguments_to_pytest(ready):
     both = (ready / ".venv" / "ready").read_bytes()
     both += (ready / "requirements-test.txt").read_bytes()
-    done = subprocess.run(["cksum"], input=both, capture_output=True, check=True)
-    (ready / ".venv" / "test-ready").write_bytes(done.stdout)
-    status, output, errors = run(ready, "--version", script="test.sh")
-    assert status == 0, errors
-    assert output.startswith("pytest ")
+    (ready / ".venv" / "test-ready").write_text(cksum(both))
+    # Two arguments, one with a space: no such file.
+    status, output, errors = run(ready, "-q", "no such file", script="test.sh")
+    assert status == 4, output
+    assert errors == "ERROR: file or directory not found: no such file\n\n"
