@@ -658,11 +658,14 @@ TOO_MANY_PIXELS = f"has more than {MEGAPIXELS} megapixels: send a smaller pictur
 MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
-# The memory that a picture may take, in bytes, above what the worker has at its start:
+# The memory that a picture may take, in bytes, above what the worker holds before it:
 # about 11 x MAX_PIXELS. For a WebP with transparent parts it is enough for about 21
 # megapixels: a larger one cannot be read.
 # Only Linux keeps such a limit.
 MAX_MEMORY = 280_000_000
+# A worker that has finished a picture and still holds this many bytes more than at its
+# start is replaced. Photographs of 12 megapixels leave up to 40 million behind.
+MAX_KEPT = 60_000_000
 TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
 CRASHED = "stops the process that reads it: save it as a new JPEG"
 
@@ -945,15 +948,18 @@ def run_worker(pipe):
     # OpenCV computes in one thread in each worker: with more, the workers would disturb
     # each other, and be slower together.
     cv2.setNumThreads(1)
-    limit_memory()
     send_decoder_messages_nowhere()
+    held_at_start = held_memory()
     pipe.send("ready")
     while True:
+        held = held_memory()
+        # Some pictures leave memory behind. If it has become too much, end: the next
+        # request finds this worker dead, and starts a new one.
+        if held > held_at_start + MAX_KEPT:
+            return
+        limit_memory(held + MAX_MEMORY)
         try:
-            model_type, wants_picture = pipe.recv()
-            pipe.send("go on")
-            data = receive_file(pipe)
-            pipe.send(answer_of_worker(data, model_type, wants_picture))
+            look_at_next_file(pipe)
         except (EOFError, ConnectionError):
             # The server is gone.
             return
@@ -971,6 +977,14 @@ def send_decoder_messages_nowhere():
     # OpenCV prints, leads to it.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
+
+
+def look_at_next_file(pipe):
+    """Wait for a task of Worker.ask() and for its file, and send the answer."""
+    model_type, wants_picture = pipe.recv()
+    pipe.send("go on")
+    data = receive_file(pipe)
+    pipe.send(answer_of_worker(data, model_type, wants_picture))
 
 
 def receive_file(pipe):
@@ -994,21 +1008,27 @@ def answer_of_worker(data, model_type, wants_picture):
         return "bug", traceback.format_exc()
 
 
-def limit_memory():
-    """From now on this process gets at most MAX_MEMORY more bytes."""
+def held_memory():
+    """How many bytes this process holds now (0 if the system is not Linux)."""
+    if sys.platform != "linux":
+        return 0
+    with open("/proc/self/status") as status:
+        for line in status:
+            # Such as "VmData:    61234 kB".
+            if line.startswith("VmData:"):
+                return int(line.split()[1]) * 1024
+
+
+def limit_memory(limit):
+    """From now on this process gets at most this many bytes in all."""
     if sys.platform != "linux":
         return
     # Imported here, not at the top: Windows does not have this module.
     import resource
 
-    with open("/proc/self/status") as status:
-        for line in status:
-            # Such as "VmData:    61234 kB": what this process holds now.
-            if line.startswith("VmData:"):
-                held = int(line.split()[1]) * 1024
-    limit = held + MAX_MEMORY
-    # Two numbers: the limit now, and the highest that it may become.
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    # Two numbers: the limit now, and the highest that it may become, which stays.
+    _, highest = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, highest))
 
 
 def end_with_server():

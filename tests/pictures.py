@@ -29,6 +29,15 @@ def webp(img):
     return cv2.imencode(".webp", img, (cv2.IMWRITE_WEBP_QUALITY, 80))[1].tobytes()
 
 
+def transparent_webp(width, height):
+    """A WebP with four channels of large soft spots: a small file, much memory."""
+    spots = np.random.default_rng(0).integers(0, 256, (40, 50, 4), np.uint8)
+    options = (cv2.IMWRITE_WEBP_QUALITY, 10)
+    return cv2.imencode(".webp", cv2.resize(spots, (width, height)), options)[
+        1
+    ].tobytes()
+
+
 def decoded(data):
     """The picture in a file, (height, width, 3) uint8, blue first."""
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)

@@ -14,10 +14,13 @@ import psutil
 import pytest
 import requests
 from collection import ROOT, imported, lesson, port_of, serve, wait_until
-from pictures import arithmetic_jpeg
+from pictures import arithmetic_jpeg, jpeg, jpeg_segment, plain, transparent_webp
 from uploads import BERRIES, CRASHED, WORKERS, check_refused, result_of, upload
 
 SLOW = arithmetic_jpeg(1000)
+SMALL = jpeg(plain(64, 64))
+# 2.5 million empty segments: the decoder keeps each in a piece of memory of its own.
+SCATTERED = SMALL[:2] + jpeg_segment(0xE1, b"") * 2_500_000 + SMALL[2:]
 
 
 @pytest.fixture
@@ -107,9 +110,12 @@ class BrokenFile(io.BytesIO):
 
 
 @pytest.fixture
-def worker():
+def worker(monkeypatch):
     """A Worker object of the lesson, in this process."""
-    worker = imported("08_inference").Worker()
+    module = imported("08_inference")
+    for name, value in module.WORKER_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    worker = module.Worker()
     worker.start()
     yield worker
     worker.stop()
@@ -129,6 +135,18 @@ def test_a_file_that_cannot_be_read_to_its_end(worker):
     assert not psutil.pid_exists(first)
     status, answer = worker.ask(io.BytesIO(LARGE), "strawberry", False)
     assert (status, len(answer["detections"])) == ("ok", 3)
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
+def test_memory_that_a_picture_leaves_behind_is_missing_for_no_other(worker):
+    """A hostile JPEG that is read; then the picture that needs the most memory."""
+    hungry = transparent_webp(5000, 4000)
+    first = worker.process.pid
+    for data in (hungry, SCATTERED, hungry):
+        status, answer = worker.ask(io.BytesIO(data), "strawberry", False)
+        assert (status, type(answer)) == ("ok", dict), answer
+    # The worker has been replaced.
+    assert worker.process.pid != first
 
 
 def fail():
