@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from photographs import RIPE, UNKNOWN
 
-SIZE = 384  # longer side of a whole photograph for the network, in pixels
+SIZE = 384  # longer side of what lesson 8 shows the network, in pixels
 MULTIPLE = 32  # both sides of what the network looks at are multiples of this
 CELL = 4  # pixels of a cell's side
 GREY = 114  # fills the picture up to multiples of MULTIPLE
@@ -46,8 +46,8 @@ def target(boxes, height, width):
       1    how much the heat counts
       2-5  the distances to the berry's left, top, right and bottom edge, in pixels
       6    how much the distances count
-    and whether a ripe berry is in the picture: 1.0, 0.0, or -1.0 (does not count) where
-    all berries are unripe, half ripe or half hidden."""
+    Gives also whether a ripe berry is in the picture: 1.0, 0.0, or -1.0 (does not count)
+    where all berries are unripe, half ripe or half hidden."""
     # The centres of the cells, in pixels.
     xs = np.arange(width // CELL) * CELL + CELL / 2
     ys = np.arange(height // CELL) * CELL + CELL / 2

@@ -34,7 +34,7 @@ STAGES = [
 # channels. In these features one number covers 4 x 4, 8 x 8, 16 x 16 and 32 x 32
 # pixels.
 TAPS = {2: 24, 4: 40, 10: 112, 13: 192}
-# The first convolution, the stem, and the first blocks see edges and colours: they stay
+# The stem (the first convolution) and the first blocks see edges and colours: they stay
 # as they are.
 FROZEN_BLOCKS = 3
 WIDTH = 48  # channels of the pyramid
@@ -57,11 +57,14 @@ class TrunkBlock(nn.Module):
         self.project = convolution(width, outputs)
         self.adds_input = stride == 1 and inputs == outputs
 
-    def forward(self, features):
-        wide = features
+    def widened(self, features):
+        """What the block narrows again: (n, channels, height, width)."""
         if self.expand is not None:
-            wide = F.relu(self.expand(features))
-        narrow = self.project(F.relu(self.depthwise(wide)))
+            features = F.relu(self.expand(features))
+        return F.relu(self.depthwise(features))
+
+    def forward(self, features):
+        narrow = self.project(self.widened(features))
         return features + narrow if self.adds_input else narrow
 
 
@@ -105,11 +108,15 @@ class Trunk(nn.Module):
             fold(block.depthwise, prefix + "_depthwise_conv", prefix + "_bn1")
             fold(block.project, prefix + "_project_conv", prefix + "_bn2")
 
+    def first(self, image):
+        """image (n, 3, height, width), 0 to 1 -> the features before the first block"""
+        # -1 to 1, as EfficientNet-Lite0 was trained.
+        return F.relu(self.stem((image * 255 - 127) / 128))
+
     def forward(self, image):
         """image (n, 3, height, width), 0 to 1 -> the features after the TAPS blocks"""
         seen = []
-        # -1 to 1, as EfficientNet-Lite0 was trained.
-        features = F.relu(self.stem((image * 255 - 127) / 128))
+        features = self.first(image)
         for number, block in enumerate(self.blocks):
             features = block(features)
             if number in TAPS:
@@ -191,7 +198,7 @@ class LessonNet(nn.Module):
         return torch.cat([score * torch.sigmoid(presence), box], 1)
 
 
-# How many pixels further right than the middle one the centre of each of 3 x 3 cells is.
+# For each of 3 x 3 cells: how many pixels its centre is right of the middle one's.
 TO_RIGHT = torch.tensor([[-CELL, 0.0, CELL]] * 3)
 
 
@@ -296,7 +303,7 @@ def store_as_int8(path):
 
 def export(net, path, pictures):
     """Write the ONNX file, whole or not at all, once cv2.dnn agrees with torch. (After
-    that the weights become int8: score.py shows what that costs.)"""
+    that the weights become int8: score.py scores that file.)"""
     lesson_net = LessonNet(net).eval()
     draft = path.with_suffix(".draft.onnx")
     # The older exporter writes a graph that cv2.dnn reads; it warns about its age.

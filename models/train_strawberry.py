@@ -11,7 +11,7 @@ beside this file says how good the network is, how long the training takes, and 
 install without uv; photographs.md says what DATA holds.
 
 In which order to read: photographs.py, answers.py, compositions.py, network.py,
-score.py, then this file.
+pruning.py, score.py, then this file.
 """
 # /// script
 # requires-python = ">=3.11"
@@ -38,10 +38,12 @@ import torch
 from compositions import BATCH, Painter
 from network import Net, export, loss_of
 from photographs import read_data
+from pruning import prune
 from score import figures, judge_all, show_score
 
 ROUND = 250  # steps between two checkpoints
 WARM_UP = 100  # steps in which the learning rate rises
+PRUNING_BATCHES = 24  # of pictures that the training has not seen
 # The trunk has learnt already: it moves slowly.
 TRUNK_RATE = 2e-4
 HEAD_RATE = 2e-3
@@ -146,19 +148,28 @@ def train(args, data):
         if step % 10 == 0:
             show_progress(step, args.steps, losses, seconds)
         if step % ROUND == 0 or step == args.steps:
-            finish_round(args.out, checkpoint, parts, data.dev, step, seconds)
+            finished = averaged(parts)
+            if step == args.steps:
+                print("\npruning, which takes half a minute", flush=True)
+                more = range(args.steps, args.steps + PRUNING_BATCHES)
+                prune(finished.trunk, (painter[n][0].float() / 255 for n in more))
+            finish_round(args.out, checkpoint, parts, finished, data.dev, step, seconds)
             losses = []
 
 
-def finish_round(path, checkpoint, parts, dev, step, seconds):
-    """Write the network, then the checkpoint; print the score on dev.
+def averaged(parts):
+    """The averaged network, in a fresh copy on the CPU: export() wants it there."""
+    finished = Net()
+    finished.load_state_dict(parts["smooth"].module.state_dict())
+    return finished
+
+
+def finish_round(path, checkpoint, parts, finished, dev, step, seconds):
+    """Write the finished network, then the checkpoint; print the score on dev.
 
     In this order: if the program is killed between the two, the next start repeats the
     round. The other way round, after the last step, it would find nothing left to do,
     and never write the network."""
-    # The averaged network, in a fresh copy: export() wants it on the CPU.
-    finished = Net()
-    finished.load_state_dict(parts["smooth"].module.state_dict())
     export(finished, path, dev)
     save_checkpoint(checkpoint, parts, step, seconds)
     rows = judge_all(cv2.dnn.readNetFromONNX(str(path)), dev)

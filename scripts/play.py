@@ -4,7 +4,7 @@
     sh scripts/run.sh 3           play lesson 3 (03 and 03_errorhandler.py work as well)
     sh scripts/run.sh 8 my.jpg    play lesson 8 with your own photograph
     sh scripts/run.sh watch 3     play lesson 3 again whenever you save it or its script
-    sh scripts/run.sh setup       only install the packages of all lessons
+    sh scripts/run.sh setup       only install the packages of all lessons (in run.sh)
 
 A script is scripts/NN_name.sh. The lines "#=> " under a call are the promise: what the
 call prints. "#=> ..." stands for any number of lines, "..." inside a line for anything.
@@ -113,7 +113,7 @@ def holds(promise, answer):
 
 @dataclass
 class TryIt:
-    """The edit that a lesson proposes, and the calls that show what it changes."""
+    """The edit that a lesson proposes, and its calls that have a promise."""
 
     code: str  # the lesson above the block
     old: list
@@ -168,7 +168,7 @@ def read_try_it(lesson):
     return TryIt(code, old, new, [call for call in calls if call.promise])
 
 
-# --- Processes. Whatever happens, none of them stays behind.
+# --- Processes. At the end none of them is left.
 
 running = []
 starting = False
@@ -200,7 +200,9 @@ def stop_process(process):
         try:
             process.wait(5)
         except subprocess.TimeoutExpired:
-            end_group(process, signal.SIGKILL)
+            pass
+        # Itself, or a child that goes on without it.
+        end_group(process, signal.SIGKILL)
     else:
         process.terminate()
     process.wait()
@@ -211,8 +213,8 @@ def end_group(process, number):
     """Send a signal to a process and to its children."""
     try:
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass  # all of them have ended
+    except (ProcessLookupError, PermissionError):
+        pass  # all of them have ended (PermissionError: on macOS)
 
 
 def end_at_signals():
@@ -341,7 +343,7 @@ class Server:
 
 
 def without_library_frames(lines):
-    """Return the lines of a traceback, with "..." for those of installed packages."""
+    """Return the lines, with "..." for a traceback's lines of installed packages."""
     kept = []
     in_library = False
     for line in lines:
@@ -464,9 +466,9 @@ def paint(text, colour):
 
 
 def fold(line, width):
-    """Return a long line of JSON as several lines, cut after "," or before an object:
-
-    [{"a":1},{"b":2}] becomes  [  and  {"a":1},  and  {"b":2}]"""
+    """Return a long line of JSON as several lines, cut after "," or before an object,
+    but not in a text. [{"a":1},{"b":2}] becomes three lines: [ and {"a":1}, and {"b":2}]
+    """
     if len(line) <= width or not line.startswith(("{", "[")):
         return [line]
     lines = []
@@ -475,7 +477,8 @@ def fold(line, width):
     for part in re.split(r"(?<=\[)(?=\{)|(?<=\},)(?=\{)", line):
         indent = "    " * depth
         piece = indent
-        for word in re.findall("[^,]*,|[^,]+", part):
+        # A word is what stands between two commas; a text in quotes may hold commas.
+        for word in re.findall(r"""(?:"(?:\\.|[^"\\])*"|[^,])+,?|,""", part):
             if len(piece + word) > width and piece.strip():
                 lines.append(piece)
                 piece = indent + "    "
@@ -490,7 +493,7 @@ def readable(text, mark=""):
     width = shutil.get_terminal_size().columns - len(mark)
     lines = []
     for line in text.rstrip("\n").split("\n"):
-        # Bytes that are no text could change the colours of the terminal.
+        # Control characters could change the colours of the terminal.
         line = "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in line)
         lines += [mark + part for part in fold(line, width)]
     return "\n".join(lines)
@@ -606,7 +609,7 @@ def show_difference(call, answer):
 
 
 def is_compared(call, options):
-    """Return whether an answer is compared. On the reader's own photo none is."""
+    """Return whether the answer is compared: not with the reader's own photo."""
     own_photo = options.photo and re.search(r"\$\{?PHOTO\b", call.command)
     return bool(call.promise) and not own_photo
 
@@ -725,7 +728,7 @@ def script_of(lesson):
 
 
 def read_arguments(words):
-    """Return what the command line asks for."""
+    """Return what the command line asks for. (main() adds folder and env.)"""
     parser = argparse.ArgumentParser(
         prog="run.sh",
         usage="sh scripts/run.sh [watch] [LESSON [PHOTO]] [--step] [--url URL] "

@@ -23,6 +23,8 @@ HTTPIE_SETTINGS = tempfile.TemporaryDirectory()
 atexit.register(HTTPIE_SETTINGS.cleanup)
 # For a lesson and its calls, as in scripts/play.py.
 ENVIRONMENT = play.environment(Path(HTTPIE_SETTINGS.name))
+# With this variable lesson 4 would print at once even without flush=True.
+ENVIRONMENT.pop("PYTHONUNBUFFERED", None)
 
 
 def script_of(name):
@@ -71,7 +73,7 @@ class Server:
 def serve(command, port, cwd, env=None, new_group=False):
     """Start `command` in `cwd`, wait until `port` answers; stop it at the end.
 
-    new_group: in a group of processes of its own, as a terminal does."""
+    new_group: in a process group of its own, as under a terminal."""
     assert not is_listening(port), f"port {port} is in use: stop what uses it"
     log_file = Path(cwd) / "server.log"
     with log_file.open("wb") as log:

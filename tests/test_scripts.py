@@ -146,15 +146,20 @@ def test_scripts_have_their_form(name):
     start = f"#!/bin/sh\n# Lesson {int(name[:2])}'s calls. In another terminal first:"
     assert text.startswith(f"{start}  python {name}.py\n")
     assert "\nhttp() { command http --ignore-stdin --pretty=none" in preamble
-    assert not re.search(r"\n\n#=>", text)
+    # Neither an empty line nor a remark stands between a call and its promise.
+    assert not re.search(r"\n(#(?!=>).*)?\n#=>", text)
     tools = set()
     for call in calls:
         words = shlex.split(call.command)
         tools.add(words[0])
         assert any(line != "..." for line in call.promise), f"{call} promises nothing"
         assert call.remark, f"{call} has no remark"
-        assert not {"&", "for", "while", "sleep", "--ignore-stdin"} & set(words), call
-        for word in re.findall(r"\S*\$URL", call.command):
+        # "&" outside of quotes is a word of its own here.
+        words = list(shlex.shlex(call.command, posix=True, punctuation_chars=True))
+        forbidden = {"&", "for", "while", "until", "sleep", "--ignore-stdin"}
+        assert not forbidden & set(words), call
+        assert "://" not in call.command, f"{call}: write $URL"
+        for word in re.findall(r"\S*\$\{?URL", call.command):
             assert word.startswith('"'), f"{call}: quote the URL"
     assert tools >= {"curl", "http"}
 

@@ -265,6 +265,48 @@ def test_a_cell_with_twice_the_score_counts_four_times(torch_is_here):
     assert left_edges.tolist() == pytest.approx([14, 18])
 
 
+def test_pruning_leaves_out_what_matters_least(torch_is_here):
+    """One block: two channels that are the same, 8 that never vary, and others."""
+    torch = importlib.import_module("torch")
+    pruning = importlib.import_module("pruning")
+    values = torch.randn(24, 1000, dtype=torch.double)
+    values[:8] = 3
+    values[9] = values[8]
+    weights = torch.randn(5, 24, dtype=torch.double)
+    covariance = torch.cov(values)
+    kept = pruning.channels_to_keep(covariance, weights)
+    assert kept.tolist() == list(range(8, 24))
+    # Without one of the two that are the same, the other does the work of both.
+    kept = kept[1:]
+    new_weights = pruning.refit(covariance, weights, kept)
+    expected = weights[:, 9:].clone()
+    expected[:, 0] += weights[:, 8]
+    assert torch.allclose(new_weights, expected, atol=0.01)
+
+
+def test_a_pruned_trunk_gives_nearly_the_same(torch_is_here):
+    torch = importlib.import_module("torch")
+    network = importlib.import_module("network")
+    pruning = importlib.import_module("pruning")
+    trunk = network.Trunk()
+    trunk.load_imagenet()
+    image = cv2.imread(str(PICTURES / "strawberries.jpg"))
+    pictures = torch.from_numpy(answers.to_blob(answers.letterbox(image)[0]))
+    with torch.no_grad():
+        before = trunk(pictures)
+        widths = [block.depthwise.groups for block in trunk.blocks]
+        # Each of the four with another contrast, on black, grey and white.
+        pruning.prune(trunk, [pictures.repeat(4, 1, 1, 1)] * 3)
+        after = trunk(pictures)
+    pruned = [block.depthwise.groups for block in trunk.blocks]
+    assert sum(pruned) < 0.9 * sum(widths)
+    assert all(number % 8 == 0 for number in pruned)
+    for old, new in zip(before, after, strict=True):
+        # Part of the features' variance.
+        assert (new - old).square().mean() < 0.03 * old.var()
+        assert abs((new - old).mean()) < 0.01 * old.std()
+
+
 @pytest.mark.filterwarnings("default")  # torch warns about its ONNX exporter's age
 def test_a_stopped_training_goes_on_to_the_same_network(
     torch_is_here, tmp_path, monkeypatch, capsys
