@@ -48,7 +48,7 @@ def test_the_drawn_strawberries_are_found(server):
 @pytest.mark.parametrize(("whiteness", "count"), [(0.78, 3), (0.79, 2), (0.82, 0)])
 def test_fading_berries_cross_the_threshold(server, whiteness, count):
     """Scores at 0.78: 0.56, 0.50, 0.48; at 0.79: 0.51, 0.48, 0.43; at 0.82: at most
-    0.30. Threshold: 0.45."""
+    0.33. Threshold: 0.45."""
     faded = decoded(BERRIES) * (1 - whiteness) + 255 * whiteness
     assert len(strawberries(server, png(faded.astype(np.uint8)))) == count
 
