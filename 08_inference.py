@@ -7,7 +7,7 @@ Notes  request > files; request > from; request > e.g.
 
 The file has five parts, and you may stop reading after any of them: 1 the request,
 2 the models, 3 extras, 4 workers and limits, 5 the page. If you copy it elsewhere, copy
-models/strawberry.onnx and scripts/pictures/strawberries.jpg, too.
+the folders models and scripts, too: it reads a file in each.
 """
 # /// script
 # dependencies = ["flask>=3.1,<4", "numpy>=2.3,<3", "opencv-python>=5.0,<6"]
@@ -174,7 +174,7 @@ class BadPicture(Exception):
 # A model is a function: it is given a picture, and it returns a list of detections, an
 # empty one if it finds nothing. The picture is an array (height, width, 3) of uint8:
 # blue, green, red. A large JPEG arrives smaller, with 800 pixels or more on its longer
-# side.
+# side (ENOUGH_SIDE, in part 3).
 # To add a model, read detection(), just below, and MODELS, at the end of this part.
 # What is between them you can skip at a first reading: the two models, and resized(),
 # which part 3 calls, too.
@@ -351,7 +351,8 @@ def find_strawberries(img):
 # your model needs a file, for example a neural network, read it outside the function,
 # as the line that starts with NET = does above: then every worker reads it once, while
 # it starts. Reading a picture and looking at it may take at most MAX_SECONDS and (on
-# Linux) MAX_MEMORY: if your model needs more, make these two numbers in part 4 larger.
+# Linux) MAX_MEMORY, and leave MAX_KEPT of that behind: if your model needs more, make
+# these three numbers in part 4 larger.
 # The server's terminal shows what your model print()s or writes with
 # app.logger.warning(), and the traceback if it raises an exception.
 MODELS = {
@@ -614,7 +615,7 @@ MEGABYTES = MAX_REQUEST // 1_000_000
 # For requests of curl -F and of the page: how many fields and files together.
 MAX_PARTS = 20
 # How many bytes in each text field, and in the headers of each file. (Keep it above
-# 65536: Werkzeug reads a request in pieces of that size, and checks each of them, too.)
+# 65536: Werkzeug reads pieces of that size, and refuses one above this limit.)
 MAX_TEXT = 100_000
 KILOBYTES = MAX_TEXT // 1000
 # Above one of these limits the answer is 413, with this text.
@@ -904,7 +905,7 @@ def start_workers():
 def start_in_background(worker):
     """Start a worker in a thread of its own. A start takes half a second; the caller
     does not wait for it."""
-    # Not a daemon: the server waits for it, so no worker is left half started.
+    # Not a daemon: at its end the server waits for it. No worker is left half started.
     threading.Thread(target=start_worker, args=(worker,)).start()
 
 
@@ -956,6 +957,7 @@ def run_worker(pipe):
         # Some pictures leave memory behind. If it has become too much, end: the next
         # request finds this worker dead, and starts a new one.
         if held > held_at_start + MAX_KEPT:
+            app.logger.warning("a worker is replaced: it kept more than MAX_KEPT")
             return
         limit_memory(held + MAX_MEMORY)
         try:
@@ -1045,9 +1047,9 @@ def end_with_server():
 
 
 # Who refuses a request, each time with a message that says why?
+# - read_form(): the request is too large (413), or breaks the rules of HTTP (400).
 # - Flask, before the view: no route has this path (404), or the route does not allow
 #   this method (405).
-# - read_form(): the request is too large (413), or breaks the rules of HTTP (400).
 # - asked_model(), asked_draw(), asked_files(): model_type, draw, or the number of files
 #   is wrong (400).
 # - look_at_picture() and what it calls: the file is no JPEG, PNG or WebP, is damaged,
@@ -1067,8 +1069,8 @@ def end_with_server():
 
 
 # The page is one string: HTML, its style, its script. You may skip the script: it sends
-# the same requests as curl, and shows the answers. Where {% %} and {{ }} stand, page(),
-# below, fills in models and limits. Only a browser without JavaScript shows <noscript>.
+# the same requests as curl, and shows the answers. At {% %} and {{ }} page(), below,
+# fills in models and limits. Only a browser without JavaScript shows <noscript>.
 # The script shows names and labels as text, never as HTML.
 PAGE = """<!doctype html>
 <html lang="ko">

@@ -34,8 +34,8 @@ STAGES = [
 # channels. In these features one number covers 4 x 4, 8 x 8, 16 x 16 and 32 x 32
 # pixels.
 TAPS = {2: 24, 4: 40, 10: 112, 13: 192}
-# The stem (the first convolution) and the first blocks see edges and colours: they stay
-# as they are.
+# The stem (the first convolution) and the first blocks see edges and colours: they are
+# not trained.
 FROZEN_BLOCKS = 3
 WIDTH = 48  # channels of the pyramid
 
@@ -236,7 +236,7 @@ def loss_of(outputs, goals, wanted_presence):
 
     Heat: cross entropy, but a cell that is nearly right counts little: (1 - score) ** 2
     in a berry's own cell, score ** 2 elsewhere (focal loss). Elsewhere also times
-    (1 - wanted_heat) ** 4: on a hill a high score costs less (CenterNet).
+    (1 - wanted_heat) ** 4: near a centre a high score costs less (CenterNet).
     Boxes: 1 - GIoU: 0 if the box is the wanted one; larger the less the two share, and
     the larger the box around both.
     Presence: cross entropy. Where wanted_presence is -1 it does not count."""
@@ -302,8 +302,8 @@ def store_as_int8(path):
 
 
 def export(net, path, pictures):
-    """Write the ONNX file, whole or not at all, once cv2.dnn agrees with torch. (After
-    that the weights become int8: score.py scores that file.)"""
+    """Write the ONNX file, whole or not at all: check that cv2.dnn agrees with torch,
+    then make the weights int8. (score.py scores that file.)"""
     lesson_net = LessonNet(net).eval()
     draft = path.with_suffix(".draft.onnx")
     # The older exporter writes a graph that cv2.dnn reads; it warns about its age.

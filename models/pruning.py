@@ -3,12 +3,12 @@
 Each block of the trunk has many channels inside. Its last layer, `project`, adds them
 up, each times a weight, to the few that come out. Most of what comes out is made by
 some of the channels. Without the others the network is a fifth faster and a third
-smaller, and finds as many berries: README.md has the figures.
+smaller, with an F1 as good: README.md has the figures.
 """
 
 import torch
 
-# Leave out the channels that together bring less than this part.
+# Leave out channels that together bring less than this part of what all bring.
 SHARE = 0.06
 # cv2.dnn computes 8 channels at a time: so leave out a multiple of 8.
 CHANNELS_AT_A_TIME = 8
@@ -18,7 +18,7 @@ RIDGE = 1e-5
 @torch.no_grad()
 def prune(trunk, batches):
     """Leave out channels of each block of the trunk, in place. The weights of the others
-    are changed so that for these pictures the block gives nearly the same as before.
+    are changed: for these pictures, faded, the block gives nearly the same as before.
 
     batches: of pictures (n, 3, height, width), float32 from 0 to 1."""
     measured = measure(trunk, batches)

@@ -43,7 +43,7 @@ from score import figures, judge_all, show_score
 
 ROUND = 250  # steps between two checkpoints
 WARM_UP = 100  # steps in which the learning rate rises
-PRUNING_BATCHES = 24  # of pictures that the training has not seen
+PRUNING_BATCHES = 24  # of pictures made anew from those for training
 # The trunk has learnt already: it moves slowly.
 TRUNK_RATE = 2e-4
 HEAD_RATE = 2e-3
@@ -125,6 +125,7 @@ def train(args, data):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parts = make_parts(device)
     print("cutting out berries, which takes a minute", flush=True)
+    # The steps, since the pictures become larger in the second half.
     painter = Painter(data.train, args.seed, args.steps)
     print(f"{len(painter.berries)} berries, {len(painter.fruits)} fruits cut out")
     checkpoint = args.out.with_suffix(".pt")

@@ -244,7 +244,7 @@ def test_nine_cells_that_agree_change_no_box(torch_is_here):
     picture's edge there are fewer than nine."""
     torch = importlib.import_module("torch")
     network = importlib.import_module("network")
-    # As in target(): for each cell the distances to one box.
+    # For each cell the distances to one box of 27 x 22 pixels.
     xs = np.arange(8) * 4 + 2
     ys = np.arange(6) * 4 + 2
     right, bottom = np.meshgrid(29 - xs, 23 - ys)
@@ -257,7 +257,8 @@ def test_nine_cells_that_agree_change_no_box(torch_is_here):
 def test_a_cell_with_twice_the_score_counts_four_times(torch_is_here):
     torch = importlib.import_module("torch")
     network = importlib.import_module("network")
-    # Two cells; the left one says 10 pixels to the left, the right one 14 + 5.
+    # Two cells. To the left edge it is 10 pixels from the left one, 15 + 4 from the
+    # right one.
     score = torch.tensor([[[[0.4, 0.8]]]])
     box = torch.tensor([10.0, 8, 8, 8, 19, 8, 4, 8]).reshape(2, 4).T.reshape(1, 4, 1, 2)
     left_edges = network.mean_of_neighbours(score, box)[0, 0, 0]
@@ -295,14 +296,14 @@ def test_a_pruned_trunk_gives_nearly_the_same(torch_is_here):
     with torch.no_grad():
         before = trunk(pictures)
         widths = [block.depthwise.groups for block in trunk.blocks]
-        # Each of the four with another contrast, on black, grey and white.
+        # fade() gives each another contrast.
         pruning.prune(trunk, [pictures.repeat(4, 1, 1, 1)] * 3)
         after = trunk(pictures)
     pruned = [block.depthwise.groups for block in trunk.blocks]
     assert sum(pruned) < 0.9 * sum(widths)
     assert all(number % 8 == 0 for number in pruned)
     for old, new in zip(before, after, strict=True):
-        # Part of the features' variance.
+        # Less than 3 % of the variance.
         assert (new - old).square().mean() < 0.03 * old.var()
         assert abs((new - old).mean()) < 0.01 * old.std()
 

@@ -138,15 +138,16 @@ def test_a_file_that_cannot_be_read_to_its_end(worker):
 
 
 @pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
-def test_memory_that_a_picture_leaves_behind_is_missing_for_no_other(worker):
+def test_memory_that_a_picture_leaves_behind_is_missing_for_no_other(worker, capfd):
     """A hostile JPEG that is read; then the picture that needs the most memory."""
     hungry = transparent_webp(5000, 4000)
     first = worker.process.pid
     for data in (hungry, SCATTERED, hungry):
         status, answer = worker.ask(io.BytesIO(data), "strawberry", False)
         assert (status, type(answer)) == ("ok", dict), answer
-    # The worker has been replaced.
+    # The worker has been replaced, and has said why.
     assert worker.process.pid != first
+    assert "a worker is replaced: it kept more than MAX_KEPT" in capfd.readouterr().err
 
 
 def fail():
