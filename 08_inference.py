@@ -615,7 +615,7 @@ MEGABYTES = MAX_REQUEST // 1_000_000
 # For requests of curl -F and of the page: how many fields and files together.
 MAX_PARTS = 20
 # How many bytes in each text field, and in the headers of each file. (Keep it above
-# 65536: Werkzeug reads pieces of that size, and refuses one above this limit.)
+# 65536: Werkzeug reads pieces of that size, and refuses any above MAX_TEXT.)
 MAX_TEXT = 100_000
 KILOBYTES = MAX_TEXT // 1000
 # Above one of these limits the answer is 413, with this text.
@@ -640,7 +640,8 @@ def read_form():
         # 413, or a full disk: pass it on.
         raise
     except Exception:
-        # gunicorn has exceptions of its own for a body that breaks the rules of HTTP.
+        # Servers such as gunicorn have their own exceptions for a body that breaks the
+        # rules of HTTP.
         abort(400, "request: its body cannot be read")
 
 
@@ -681,7 +682,7 @@ WORKER_ENVIRONMENT = {
     # large is refused. (choose_reduction() counts a JPEG's pixels.) OpenCV reads the
     # variable while a worker imports cv2.
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
-    # Python writes what your model print()s at once, even into a file.
+    # What your model print()s appears at once, even in a file.
     "PYTHONUNBUFFERED": "1",
     # You may skip these two: they only make the lesson a tenth faster. malloc, the
     # function that hands out memory, reads them on most Linux systems. Without them it
@@ -905,7 +906,8 @@ def start_workers():
 def start_in_background(worker):
     """Start a worker in a thread of its own. A start takes half a second; the caller
     does not wait for it."""
-    # Not a daemon: at its end the server waits for it. No worker is left half started.
+    # Not daemon=True: when the server ends, it waits for this thread. No worker is left
+    # half started.
     threading.Thread(target=start_worker, args=(worker,)).start()
 
 
