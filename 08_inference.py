@@ -947,6 +947,7 @@ def run_worker(pipe):
     """Look at one picture after the other, until the server is gone."""
     # Ctrl+C (the signal SIGINT) does not end a worker: the server ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # daemon=True: the end of this process does not wait for this thread.
     threading.Thread(target=end_with_server, daemon=True).start()
     # OpenCV computes in one thread in each worker: with more, the workers would disturb
     # each other, and be slower together.
@@ -1030,7 +1031,7 @@ def limit_memory(limit):
     # Imported here, not at the top: Windows does not have this module.
     import resource
 
-    # Two numbers: the limit now, and the highest that it may become, which stays.
+    # Two numbers: the limit, and the highest that it may become. Keep the second.
     _, highest = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, highest))
 
