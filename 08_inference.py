@@ -602,8 +602,9 @@ def json_error(error):
 #           - takes a worker that has nothing to do: idle_workers.get(),
 #           - sends it the file through a pipe and waits for the answer: Worker.ask(),
 #           - gives it back: idle_workers.put().
-#   worker: run_worker() waits for a file and calls answer_of_worker(), which calls
-#           look_at_picture(). The answer goes back through the pipe.
+#   worker: run_worker() calls look_at_next_file() again and again. That waits for a
+#           file and calls answer_of_worker(), which calls look_at_picture(). The answer
+#           goes back through the pipe.
 #
 # The workers also make the lesson fast: there is one for each core of the processor,
 # up to 8, and each looks at a different picture. But the pictures of one request come
