@@ -63,9 +63,13 @@ class TrunkBlock(nn.Module):
             features = F.relu(self.expand(features))
         return F.relu(self.depthwise(features))
 
-    def forward(self, features):
-        narrow = self.project(self.widened(features))
+    def narrowed(self, features, wide):
+        """What the block gives for these features, which widened() has made wide."""
+        narrow = self.project(wide)
         return features + narrow if self.adds_input else narrow
+
+    def forward(self, features):
+        return self.narrowed(features, self.widened(features))
 
 
 class Trunk(nn.Module):

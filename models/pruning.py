@@ -48,13 +48,14 @@ def measure(trunk, batches):
     for batch_number, images in enumerate(batches):
         features = trunk.first(fade(images, seed=batch_number))
         for number, block in enumerate(trunk.blocks):
+            wide = block.widened(features)
             # From (n, channels, height, width) to (channels, places).
-            wide = block.widened(features).transpose(0, 1).flatten(1)
-            places[number] += wide.shape[1]
+            channels = wide.transpose(0, 1).flatten(1)
+            places[number] += channels.shape[1]
             # double(): over many pictures float32 would lose too much.
-            sums[number] += wide.sum(1).double()
-            products[number] += (wide @ wide.T).double()
-            features = block(features)
+            sums[number] += channels.sum(1).double()
+            products[number] += (channels @ channels.T).double()
+            features = block.narrowed(features, wide)
     measured = []
     for number in range(len(trunk.blocks)):
         mean = sums[number] / places[number]

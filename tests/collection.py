@@ -41,6 +41,12 @@ def is_listening(port):
     return play.is_listening(f"http://127.0.0.1:{port}")
 
 
+def cksum(data):
+    """What the program cksum says of these bytes."""
+    done = subprocess.run(["cksum"], input=data, capture_output=True, check=True)
+    return done.stdout.decode()
+
+
 def wait_until(condition, seconds=20):
     """Return what condition() gives as soon as it is true; fail after the time."""
     deadline = time.monotonic() + seconds

@@ -3,12 +3,11 @@ and posix, which skips a test on Windows."""
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from collection import ROOT, imported
+from collection import ROOT, cksum, imported
 
 
 @pytest.fixture
@@ -46,10 +45,7 @@ def ready(posix, copy):
         if not entry.name.startswith(("ready", "made-by", "test-ready")):
             (venv / entry.name).symlink_to(entry)
     # The same text as "wanted" in run.sh.
-    requirements = (copy / "requirements.txt").read_bytes()
-    sums = subprocess.run(
-        ["cksum"], input=requirements, capture_output=True, check=True
-    )
+    sums = cksum((copy / "requirements.txt").read_bytes())
     for name in ("ready", "ready-for-8"):
-        (venv / name).write_text(f"{copy} {sums.stdout.decode()}", encoding="utf-8")
+        (venv / name).write_text(f"{copy} {sums}", encoding="utf-8")
     return copy

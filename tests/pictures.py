@@ -125,6 +125,12 @@ def arithmetic_jpeg(count):
     return head + scans(count, (0, 63, 0), NOISE)
 
 
+def jpeg_with_empty_segments(count):
+    """A small JPEG. The decoder keeps each segment in a piece of memory of its own."""
+    data = jpeg(plain(64, 64))
+    return data[:2] + jpeg_segment(APPLICATION, b"") * count + data[2:]
+
+
 def with_orientation(data, orientation):
     """A JPEG with an EXIF block that says how the camera was held."""
     tag, short = 0x0112, 3

@@ -22,6 +22,7 @@ from pictures import (
     frame,
     jpeg,
     jpeg_segment,
+    jpeg_with_empty_segments,
     largest_picture,
     plain,
     png,
@@ -113,7 +114,6 @@ ZEROS_16_GB = b"\x78\xda" + PACKED_50_MB * (15_500_000 // len(PACKED_50_MB))
 PACKED_TEXT = zlib.compress(bytes(8 * MEGABYTE), 9)
 EIGHT_MB_OF_TEXT = png_chunk(b"zTXt", b"x\0\0" + PACKED_TEXT)
 SMALL_JPEG = jpeg(plain(64, 64))
-EMPTY_SEGMENT = jpeg_segment(0xE1, b"")
 PACKED_NOTHING = png_chunk(b"IDAT", zlib.compress(b""))
 REFUSED = {
     "empty": (b"", NO_FORMAT),
@@ -157,8 +157,7 @@ BOUNDED = {
     "arithmetic, 50 scans": arithmetic_jpeg(50),
     "lossless, 50 scans": lossless_jpeg(50),
     "progressive, 1006 scans": jpeg_with_scans(1006),
-    # The decoder keeps each of them in memory.
-    "empty segments": SMALL_JPEG[:2] + EMPTY_SEGMENT * 3_900_000 + SMALL_JPEG[2:],
+    "empty segments": jpeg_with_empty_segments(3_900_000),
     "forged log": forged_log(),
     "finder patterns": finder_patterns(24, 800),
     "many finder patterns": finder_patterns(100, 2700),

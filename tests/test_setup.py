@@ -11,7 +11,7 @@ import sys
 import zipfile
 
 import pytest
-from collection import ENVIRONMENT, wait_until
+from collection import ENVIRONMENT, cksum, wait_until
 
 # Skip the whole file.
 if os.name == "nt":
@@ -74,12 +74,6 @@ def machine(folder, without="", **programs):
     for name, code in programs.items():
         program(folder / "bin" / name, code)
     return str(folder / "bin")
-
-
-def cksum(data):
-    """What the program cksum says of these bytes."""
-    done = subprocess.run(["cksum"], input=data, capture_output=True, check=True)
-    return done.stdout.decode()
 
 
 def start(folder, *arguments, script="run.sh", **env):

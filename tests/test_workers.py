@@ -14,13 +14,11 @@ import psutil
 import pytest
 import requests
 from collection import ROOT, imported, lesson, port_of, serve, wait_until
-from pictures import arithmetic_jpeg, jpeg, jpeg_segment, plain, transparent_webp
+from pictures import arithmetic_jpeg, jpeg_with_empty_segments, transparent_webp
 from uploads import BERRIES, CRASHED, WORKERS, check_refused, result_of, upload
 
 SLOW = arithmetic_jpeg(1000)
-SMALL = jpeg(plain(64, 64))
-# 2.5 million empty segments: the decoder keeps each in a piece of memory of its own.
-SCATTERED = SMALL[:2] + jpeg_segment(0xE1, b"") * 2_500_000 + SMALL[2:]
+SCATTERED = jpeg_with_empty_segments(2_500_000)
 
 
 @pytest.fixture
