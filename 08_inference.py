@@ -38,20 +38,14 @@ from flask import (
 )
 from werkzeug.exceptions import HTTPException
 
-# The notes leave out the next line, and the imports of cv2, np and json (notes: mistake
-# 30). This file does not need json: jsonify does its work.
-app = Flask(__name__)
-
-# Send Korean letters as they are, and the keys in the order in which they are written.
-app.json.ensure_ascii = False
-app.json.sort_keys = False
-
 # --- 1. THE REQUEST: files -> bytes -> numpy -> cv2 -> model -> JSON ------------------
 
+# The notes leave out the next line, and imports (notes: mistake 30).
+app = Flask(__name__)
 
-# This view answers with what arrived, so that you see which part arrives where: args
-# stand in the URL, form and files in the request's body (notes: mistakes 29, 34). If a
-# name comes twice, you see only the first.
+
+# This view answers with what arrived: args from the URL, form and files from the body
+# of the request (notes: mistakes 29, 34). Of two values of one name you see the first.
 # app.post(...) is app.route(..., methods=["POST"]).
 @app.post("/exam")
 def exam():
@@ -62,11 +56,9 @@ def exam():
     return jsonify(args=request.args, form=request.form, files=files)
 
 
-# PUT is allowed as in the notes.
-@app.route("/inference", methods=["POST", "PUT"])
+@app.route("/inference", methods=["POST", "PUT"])  # PUT, as in the notes
 def api_inference():
-    # What does the client ask for? These three functions stand below inference(). If a
-    # value is wrong, they call abort(400), and the rest does not run.
+    # What does the client ask for? If it is wrong, these functions call abort(400).
     model_type = asked_model()
     wants_picture = asked_draw()
     files = asked_files(wants_picture)
@@ -85,32 +77,24 @@ def api_inference():
     return jsonify(model_type=model_type, results=results)
 
 
-# This function runs in a worker: a process, that is, a program beside the server. A bad
-# file can crash the code that reads it, or keep it busy for minutes. Then only the
-# worker is lost, and the server goes on.
+# This runs in a worker: a process beside the server. If a bad file crashes it, or keeps
+# it busy for minutes, only the worker is lost: the server goes on.
 def look_at_picture(data, model_type, wants_picture):
     """Take the bytes of a picture file. Return a dict of width, height and detections;
-    if wants_picture is True, return the bytes of a JPEG.
-
-    Raise BadPicture if the file cannot be looked at: then the client gets a 400."""
+    if wants_picture is True, return the bytes of a JPEG. For a bad file raise
+    BadPicture: the client gets a 400."""
     # Most of what is used here is in part 3.
     check_format(data)
     # A large JPEG is read at 1/2, 1/4 or 1/8 of its width and height, to save time:
     # then reduction is 2, 4 or 8, else 1.
     reduction = choose_reduction(data)
-    # The bytes as an array of uint8: numbers from 0 to 255 (notes: mistake 28). The
-    # notes print the bytes here: that fills the terminal (notes: mistake 32).
+    # The bytes as an array of uint8: numbers from 0 to 255 (notes: mistake 28).
     numbers = np.frombuffer(data, np.uint8)
-    try:
-        # Decode them: from a compressed file to pixels. The picture is an array
-        # (height, width, 3) of uint8: blue, green and red of each pixel.
-        img = cv2.imdecode(numbers, IMREAD_MODES[reduction])
-    except cv2.error as error:
-        # The picture has too many pixels, or takes too much memory. "from error" says
-        # that OpenCV's error is the cause of the new one.
-        raise BadPicture(reason_of(error)) from error
-    # For other bad files, and for some that take too much memory, imdecode returns None
-    # (notes: mistake 31).
+    # Decode them: from a compressed file to pixels. The picture is an array (height,
+    # width, 3) of uint8: blue, green and red of each pixel.
+    img = cv2.imdecode(numbers, IMREAD_MODES[reduction])
+    # For a bad file imdecode returns None (notes: mistakes 31, 32). If the picture is
+    # too large, it raises an exception, which answer_of_worker() in part 4 catches.
     if img is None:
         raise BadPicture("cannot be read: it is damaged, or takes too much memory")
     detections = inference(img, model_type)
@@ -361,9 +345,9 @@ MODELS = {
 }
 
 
-# --- 3. EXTRAS: the answer in pixels, large photographs, drawing, errors as JSON ------
+# --- 3. EXTRAS: the answer in pixels, large photographs, drawing, JSON ----------------
 
-# MAX_PIXELS, TOO_MANY_PIXELS, TOO_MUCH_MEMORY and TOO_LARGE are in part 4.
+# MAX_PIXELS, TOO_MANY_PIXELS and TOO_LARGE are in part 4.
 
 
 def check_format(data):
@@ -379,20 +363,6 @@ def check_format(data):
     is_webp = data.startswith(b"RIFF") and data[8:12] == b"WEBP"
     if not (is_jpeg or is_png or is_webp):
         raise BadPicture("is not a JPEG, PNG or WebP picture: save it as JPEG")
-
-
-def reason_of(error):
-    """What to say to the client about an exception of cv2.imdecode."""
-    if is_out_of_memory(error):
-        return TOO_MUCH_MEMORY
-    return TOO_MANY_PIXELS
-
-
-def is_out_of_memory(error):
-    """Whether an exception says that there is not enough memory."""
-    if isinstance(error, cv2.error):
-        return error.code == cv2.Error.StsNoMem
-    return isinstance(error, MemoryError)
 
 
 # A model's boxes are in pixels of the picture that it was given, with fractions. The
@@ -571,6 +541,11 @@ def free_row(is_taken, left, top, label_width, label_height):
             return top
         top += label_height
     return None
+
+
+# Send Korean letters as they are, and the keys in the order in which they are written.
+app.json.ensure_ascii = False
+app.json.sort_keys = False
 
 
 # Every error becomes JSON: those of abort(), and those that Flask and Werkzeug raise,
@@ -1010,8 +985,25 @@ def answer_of_worker(data, model_type, wants_picture):
     except Exception as error:
         if is_out_of_memory(error):
             return "bad picture", TOO_MUCH_MEMORY
+        if has_too_many_pixels(error):
+            return "bad picture", TOO_MANY_PIXELS
         # A mistake in this file, or in a model of yours: the server logs it.
         return "bug", traceback.format_exc()
+
+
+def is_out_of_memory(error):
+    """Whether an exception says that there is not enough memory."""
+    if isinstance(error, cv2.error):
+        return error.code == cv2.Error.StsNoMem
+    return isinstance(error, MemoryError)
+
+
+def has_too_many_pixels(error):
+    """Whether cv2.imdecode() has raised this exception because of MAX_PIXELS."""
+    if isinstance(error, cv2.error):
+        # The function inside imdecode() that compares the numbers.
+        return error.func == "validateInputImageSize"
+    return False
 
 
 def held_memory():
@@ -1057,12 +1049,12 @@ def end_with_server():
 # - asked_model(), asked_draw(), asked_files(): model_type, draw, or the number of files
 #   is wrong (400).
 # - look_at_picture() and what it calls: the file is no JPEG, PNG or WebP, is damaged,
-#   has too many pixels, or needs too much memory to be read. They raise BadPicture, and
-#   ask_worker() turns that into a 400.
-# - Worker.ask() and answer_of_worker(): the picture takes more than 3 seconds, the
-#   worker crashes, or (on Linux) the model needs too much memory. ask_worker() turns
-#   these into a 400, too.
-# json_error() in part 3 turns every error into JSON.
+#   or has too many pixels (a JPEG). They raise BadPicture.
+# - answer_of_worker(): the picture has too many pixels (a PNG or WebP), or takes too
+#   much memory (on Linux).
+# - Worker.ask(): the picture takes more than 3 seconds, or the worker crashes.
+# ask_worker() turns the last three into a 400, and json_error() in part 3 turns every
+# error into JSON.
 # What if the fault lies with a model of yours? If it is too slow, ends the worker, or
 # takes too much memory, the client gets a 400 that blames the picture. If it raises
 # an exception for any other reason, the client gets a 500, and the server's terminal
