@@ -78,7 +78,7 @@ def api_inference():
 
 
 # This runs in a worker: a process beside the server. If a bad file crashes it, or keeps
-# it busy for minutes, only the worker is lost: the server goes on.
+# it busy too long, only the worker is lost: the server goes on.
 def look_at_picture(data, model_type, wants_picture):
     """Take the bytes of a picture file. Return a dict of width, height and detections;
     if wants_picture is True, return the bytes of a JPEG. For a bad file raise
@@ -93,8 +93,8 @@ def look_at_picture(data, model_type, wants_picture):
     # Decode them: from a compressed file to pixels. The picture is an array (height,
     # width, 3) of uint8: blue, green and red of each pixel.
     img = cv2.imdecode(numbers, IMREAD_MODES[reduction])
-    # For a bad file imdecode returns None (notes: mistakes 31, 32). If the picture is
-    # too large, it raises an exception, which answer_of_worker() in part 4 catches.
+    # None: a bad file, or too little memory (notes: mistakes 31, 32). For too many
+    # pixels imdecode raises an exception: answer_of_worker() in part 4 catches it.
     if img is None:
         raise BadPicture("cannot be read: it is damaged, or takes too much memory")
     detections = inference(img, model_type)
@@ -243,7 +243,7 @@ def read_qrcode(detector, img, four):
     """The content of the code with these four corners, as bytes; empty if it cannot be
     read."""
     try:
-        # decode() would give a text, and raise an exception if it is not UTF-8.
+        # detector.decode() gives a text, and raises an exception if it is not UTF-8.
         # [four] has the shape (1, 4, 2): this is what decodeBytes() wants.
         content, _ = detector.decodeBytes(img, np.array([four]))
     except cv2.error as error:
@@ -334,9 +334,9 @@ def find_strawberries(img):
 # After a restart the page and the error message list it, and ?draw=1 works with it. If
 # your model needs a file, for example a neural network, read it outside the function,
 # as the line that starts with NET = does above: then every worker reads it once, while
-# it starts. Reading a picture and looking at it may take at most MAX_SECONDS and (on
-# Linux) MAX_MEMORY, and leave MAX_KEPT of that behind: if your model needs more, make
-# these three numbers in part 4 larger.
+# it starts. Each picture may take at most MAX_SECONDS and (on Linux) MAX_MEMORY. A
+# worker that keeps more than MAX_KEPT of it is replaced. If your model needs more,
+# make these three numbers in part 4 larger.
 # The server's terminal shows what your model print()s or writes with
 # app.logger.warning(), and the traceback if it raises an exception.
 MODELS = {
@@ -658,7 +658,7 @@ WORKER_ENVIRONMENT = {
     # large is refused. (choose_reduction() counts a JPEG's pixels.) OpenCV reads the
     # variable while a worker imports cv2.
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
-    # What your model print()s appears at once, even in a file.
+    # What your model print()s appears at once, even with "> file".
     "PYTHONUNBUFFERED": "1",
     # You may skip these two: they only make the lesson a tenth faster. malloc, the
     # function that hands out memory, reads them on most Linux systems. Without them it
@@ -1048,8 +1048,8 @@ def end_with_server():
 #   this method (405).
 # - asked_model(), asked_draw(), asked_files(): model_type, draw, or the number of files
 #   is wrong (400).
-# - look_at_picture() and what it calls: the file is no JPEG, PNG or WebP, is damaged,
-#   or has too many pixels (a JPEG). They raise BadPicture.
+# - look_at_picture() and what it calls: the file is no JPEG, PNG or WebP, cannot be
+#   read, or has too many pixels (a JPEG). They raise BadPicture.
 # - answer_of_worker(): the picture has too many pixels (a PNG or WebP), or takes too
 #   much memory (on Linux).
 # - Worker.ask(): the picture takes more than 3 seconds, or the worker crashes.
