@@ -67,7 +67,7 @@ def api_inference():
     results = []
     for file in files:
         # ask_worker(), in part 4, lets a worker call look_at_picture(), below. For a
-        # bad file it calls abort(400): the client gets no results.
+        # bad file ask_worker() calls abort(400): the client gets no results.
         answer = ask_worker(file, model_type, wants_picture)
         if wants_picture:
             # The JPEG is the whole answer: asked_files() allows only one file.
@@ -77,7 +77,7 @@ def api_inference():
     return jsonify(model_type=model_type, results=results)
 
 
-# This runs in a worker: a process beside the server. If a bad file crashes it, or keeps
+# This runs in a worker: a program beside the server. If a bad file crashes it, or keeps
 # it busy too long, only the worker is lost: the server goes on.
 def look_at_picture(data, model_type, wants_picture):
     """Take the bytes of a picture file. Return a dict of width, height and detections;
@@ -134,7 +134,7 @@ def asked_draw():
 
 
 def asked_files(wants_picture):
-    """The files to look at: 1 to MAX_FILES (in part 4, as is FILES_ALLOWED)."""
+    """The files to look at: 1 to MAX_FILES (in part 4, with FILES_ALLOWED)."""
     # request.files["img_file"] is the first file alone; getlist() gives all of them
     # (notes: mistake 27). Leave out a file without a name: a browser sends one if
     # nobody has chosen a file.
@@ -243,11 +243,11 @@ def read_qrcode(detector, img, four):
     """The content of the code with these four corners, as bytes; empty if it cannot be
     read."""
     try:
-        # detector.decode() gives a text, and raises an exception if it is not UTF-8.
+        # Not detector.decode(): it raises an exception if the text is not UTF-8.
         # [four] has the shape (1, 4, 2): this is what decodeBytes() wants.
         content, _ = detector.decodeBytes(img, np.array([four]))
     except cv2.error as error:
-        # Too little memory: give up the whole picture, not just this QR code.
+        # Raise it again: give up the whole picture, not just this QR code.
         if is_out_of_memory(error):
             raise
         # There are kinds of QR codes that OpenCV does not know.
@@ -335,7 +335,7 @@ def find_strawberries(img):
 # your model needs a file, for example a neural network, read it outside the function,
 # as the line that starts with NET = does above: then every worker reads it once, while
 # it starts. Each picture may take at most MAX_SECONDS and (on Linux) MAX_MEMORY. A
-# worker that keeps more than MAX_KEPT of it is replaced. If your model needs more,
+# worker that still keeps more than MAX_KEPT is replaced. If your model needs more,
 # make these three numbers in part 4 larger.
 # The server's terminal shows what your model print()s or writes with
 # app.logger.warning(), and the traceback if it raises an exception.
@@ -411,7 +411,7 @@ def choose_reduction(data):
     if size is None:
         return 1
     width, height = size
-    # Check the full size here: OpenCV would count the pixels of the smaller picture.
+    # Check the full size here: imdecode counts the pixels of the smaller picture.
     if width * height > MAX_PIXELS:
         raise BadPicture(TOO_MANY_PIXELS)
     longer_side = max(width, height)
@@ -636,7 +636,7 @@ TOO_MANY_PIXELS = f"has more than {MEGAPIXELS} megapixels: send a smaller pictur
 MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
-# The memory that a picture may take, in bytes, above what the worker holds before it:
+# The memory that a picture may take, in bytes, beyond what its worker holds already:
 # about 11 x MAX_PIXELS. For a WebP with transparent parts it is enough for about 21
 # megapixels: a larger one cannot be read.
 # Only Linux keeps such a limit.
@@ -1001,7 +1001,7 @@ def is_out_of_memory(error):
 def has_too_many_pixels(error):
     """Whether cv2.imdecode() has raised this exception because of MAX_PIXELS."""
     if isinstance(error, cv2.error):
-        # The function inside imdecode() that compares the numbers.
+        # The function inside imdecode() that checks the size.
         return error.func == "validateInputImageSize"
     return False
 

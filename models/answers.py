@@ -46,8 +46,8 @@ def target(boxes, height, width):
       1    how much the heat counts
       2-5  the distances to the berry's left, top, right and bottom edge, in pixels
       6    how much the distances count
-    Gives also whether a ripe berry is in the picture: 1.0, 0.0, or -1.0 (does not count)
-    where all berries are unripe, half ripe or half hidden."""
+    Gives also whether a ripe berry is in the picture: 1.0, 0.0, or -1.0 where all
+    berries are unripe, half ripe or half hidden (that picture does not count)."""
     # The centres of the cells, in pixels.
     xs = np.arange(width // CELL) * CELL + CELL / 2
     ys = np.arange(height // CELL) * CELL + CELL / 2
@@ -65,9 +65,8 @@ def target(boxes, height, width):
         # matter of taste. Where such boxes overlap, the last one decides.
         heat_weight[rows, columns] = 0 if kind == UNKNOWN else 0.3
     for _, x, y, w, h in boxes[is_ripe]:
-        # min(): a centre on the right or lower edge belongs to the last cell.
-        column = min(int(x + w / 2) // CELL, len(xs) - 1)
-        row = min(int(y + h / 2) // CELL, len(ys) - 1)
+        column = int(x + w / 2) // CELL
+        row = int(y + h / 2) // CELL
         # A hill. Its top is 1, in the cell of the berry's centre. 2.2 + 0.14 w pixels
         # to the left or right of the top it is down to 1 / e, which is 0.37; up and
         # down the same with h. The 2.2 widens the hills of tiny berries.
@@ -84,8 +83,8 @@ def target(boxes, height, width):
         # Divided so that a berry with four times as many cells counts twice as much,
         # not four times.
         distances_weight[near] = hill[near] / np.sqrt(hill.sum())
-        # From each cell's centre to the box's right and bottom edge. What is left of
-        # the width and the height are the distances to the left and top edge.
+        # From each cell's centre to the box's right and bottom edge. The rest of the
+        # width and the height are the distances to the left and top edge.
         right, bottom = np.meshgrid(x + w - xs, y + h - ys)
         distances_of_all = np.stack([w - right, h - bottom, right, bottom])
         distances[:, near] = distances_of_all[:, near]

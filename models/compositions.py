@@ -47,8 +47,7 @@ CAMERA = v2.Compose(
         v2.RandomApply([v2.JPEG((25, 95))], 0.4),
     ]
 )
-# One thread in this process and in those that make pictures (--painters): more would
-# fight.
+# One OpenCV thread here and in each process of --painters: more would fight for cores.
 cv2.setNumThreads(1)
 
 
@@ -113,7 +112,7 @@ def cut_from_white(image):
 
 
 def halve(rng, patch):
-    """Make a berry look cut open: a pale core, a red rim, streaks in between."""
+    """Make a berry look cut open: its skin, a red rim, a pale core, streaks."""
     height, width = patch.shape[:2]
     depth = cv2.distanceTransform(np.uint8(patch[..., 3] > 127), cv2.DIST_L2, 3)
     depth = depth[..., None] / (depth.max() + 1)
@@ -184,7 +183,7 @@ def crop(rng, picture, width, height):
     x = rng.integers(photo_width - w + 1)
     y = rng.integers(photo_height - h + 1)
     if len(boxes):
-        # Not anywhere, but around one of the berries.
+        # Not there: around one of the berries.
         _, box_x, box_y, box_w, box_h = boxes[rng.integers(len(boxes))]
         x = box_x + box_w / 2 - w * rng.uniform(0.1, 0.9)
         y = box_y + box_h / 2 - h * rng.uniform(0.1, 0.9)
@@ -330,7 +329,7 @@ class Painter(torch.utils.data.Dataset):
         """Berries and other fruit on a background, and the boxes of what is visible of
         the berries."""
         canvas = self.background(rng, width, height)
-        whole = np.array([width, height])
+        sides = np.array([width, height])
         middle = rng.uniform(0.3, 0.7, 2)
         spread = rng.uniform(0.1, 0.3)
         layout = rng.choice(len(LAYOUTS), p=[chance for chance, *_ in LAYOUTS])
@@ -344,13 +343,13 @@ class Painter(torch.utils.data.Dataset):
         # Which berry each pixel shows: a later patch hides an earlier one. Patches have
         # the numbers 1, 2, ...; 0 means no berry.
         owner = np.zeros((height, width), np.int16)
-        # The pixels of patch 1, 2, ... that lie on the canvas, hidden or not.
+        # How many pixels of patch 1, 2, ... lie on the canvas, hidden or not.
         areas = []
         for is_berry in rng.permutation([True] * count + [False] * others):
             patch = self.patch(rng, is_berry)
             patch = np.clip(patch * [*light, 1], 0, 255).astype(np.uint8)
             side = max(size * rng.uniform(0.75, 1.25) * max(width, height), 6)
-            centre = rng.normal(middle, spread) * whole
+            centre = rng.normal(middle, spread) * sides
             mask = lay(rng, canvas, patch, side, centre)
             areas.append(mask.sum())
             owner[mask] = len(areas) if is_berry else 0

@@ -129,8 +129,8 @@ class Trunk(nn.Module):
 
 
 def normalised(inputs, outputs, kernel=1, groups=1):
-    """A convolution of the pyramid. It has batch normalisation, because it is trained
-    from random numbers."""
+    """A convolution of the pyramid, and ReLU. It is trained from random numbers: hence
+    the batch normalisation."""
     layer = nn.Conv2d(
         inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False
     )
@@ -214,8 +214,8 @@ def mean_of_neighbours(score, box):
     counts four times as much."""
     # clamp(): the square of a very small score would be 0, and 0 / 0 is not a number.
     weight = score.clamp(min=1e-4) ** 2
-    # A convolution with these kernels, (3, 1, 3, 3), adds up over the nine cells: the
-    # weights, and how far right and how far down the cells are, times their weights.
+    # With these kernels, (3, 1, 3, 3), a convolution gives three sums over the nine
+    # cells: of weight; of weight times how far right; of weight times how far down.
     kernels = torch.stack([torch.ones(3, 3), TO_RIGHT, TO_RIGHT.T])[:, None]
     sums = F.conv2d(weight, kernels, padding=1)
     weights, right, down = sums.split(1, dim=1)

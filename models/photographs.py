@@ -69,7 +69,7 @@ def read_boxes(label, image):
 def load(folder, labels=None):
     """Read the pictures of a folder that have labels, in its labels.json or elsewhere.
 
-    Exits where one is missing or wrong, and names the file: the labels, or the picture
+    Exits where a file is missing or wrong, and names it: the labels, or the picture
     that was being read."""
     pictures = []
     labels = labels or folder / "labels.json"

@@ -12,13 +12,14 @@ import torch
 SHARE = 0.06
 # cv2.dnn computes 8 channels at a time: so leave out a multiple of 8.
 CHANNELS_AT_A_TIME = 8
+# How far refit() keeps the new weights small.
 RIDGE = 1e-5
 
 
 @torch.no_grad()
 def prune(trunk, batches):
-    """Leave out channels of each block of the trunk, in place. The weights of the others
-    are changed: for these pictures, faded, the block gives nearly the same as before.
+    """Leave out channels of each block of the trunk, in place. The weights of the
+    others change: for these pictures, faded, the block gives nearly the same as before.
 
     batches: of pictures (n, 3, height, width), float32 from 0 to 1."""
     measured = measure(trunk, batches)

@@ -30,7 +30,7 @@ def judge(picture, boxes, scores):
     Gives Judged. The best box takes its berry first, at an IoU of 0.5 or more. A box on
     a half ripe or half hidden berry is left out; one on an unripe berry is wrong."""
     kinds = picture.boxes[:, 0]
-    is_free = kinds == RIPE  # and no box has taken it yet
+    is_free = kinds == RIPE  # ripe, and no box has taken it yet
     ripe = int(is_free.sum())
     is_certain = ripe > 0 or not len(kinds)
     counted = []
@@ -59,27 +59,28 @@ def judge_all(net, pictures):
 def figures(rows, threshold=THRESHOLD):
     """One line of text: what judge() found, counted at a threshold.
 
-    P, R, F1: precision, recall and F1 of the boxes. found: how many of the pictures
-    with ripe berries got a box. false: how many of those without any berry got one.
+    P, R, F1: precision, recall and F1, 2 P R / (P + R), of the boxes. found: how many
+    of the pictures with ripe berries got a box. false: how many of those without any
+    berry got one.
     image: for which part of these pictures "is a ripe berry in it?" is answered
     rightly, if a box means yes."""
     right = drawn = wanted = 0
     with_berries = without_berries = found = false = 0
     for row in rows:
-        kept = [is_right for score, is_right in row.counted if score >= threshold]
-        right += sum(kept)
-        drawn += len(kept)
+        boxes = [is_right for score, is_right in row.counted if score >= threshold]
+        right += sum(boxes)
+        drawn += len(boxes)
         wanted += row.ripe
-        has_box = len(kept) > 0
+        has_box = len(boxes) > 0
         if row.ripe:
             with_berries += 1
             found += has_box
         elif row.is_certain:
             without_berries += 1
             false += has_box
-    pictures = with_berries + without_berries
-    right_pictures = found + without_berries - false
-    accuracy = right_pictures / pictures if pictures else 1
+    total = with_berries + without_berries
+    answered_rightly = found + without_berries - false
+    accuracy = answered_rightly / total if total else 1
     return (
         f"P {right / max(drawn, 1):.3f} R {right / max(wanted, 1):.3f} "
         f"F1 {2 * right / max(drawn + wanted, 1):.3f} image {accuracy:.3f} "

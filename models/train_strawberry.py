@@ -5,8 +5,8 @@ Score  uv run models/train_strawberry.py DATA --score
 
 Without --out it reads or writes strawberry.onnx, the network of lesson 8. A training
 ends with the score. Ctrl-C stops it; the same command goes on from the last checkpoint,
-which lies beside the network and ends in .pt, such as mine.pt. Give it the same --steps
-and --seed: the checkpoint does not hold them. Delete it to start afresh. README.md
+which lies beside the network and ends in .pt, such as mine.pt. Use the same --steps and
+--seed: the checkpoint does not hold them. Delete mine.pt to start afresh. README.md
 beside this file says how good the network is, how long the training takes, and how to
 install without uv; photographs.md says what DATA holds.
 
@@ -43,10 +43,10 @@ from score import figures, judge_all, show_score
 
 ROUND = 250  # steps between two checkpoints
 WARM_UP = 100  # steps in which the learning rate rises
-PRUNING_BATCHES = 24  # of pictures made anew from those for training
+PRUNING_BATCHES = 24  # the pictures are new, made as for training
 # The trunk has learnt already: it moves slowly.
 TRUNK_RATE = 2e-4
-HEAD_RATE = 2e-3
+REST_RATE = 2e-3
 
 
 def make_parts(device):
@@ -63,10 +63,10 @@ def make_parts(device):
         use_buffers=True,
     )
     trunk = list(net.trunk.parameters())
-    heads = [weight for name, weight in net.named_parameters() if "trunk" not in name]
+    rest = [weight for name, weight in net.named_parameters() if "trunk" not in name]
     # "peak" is a key of our own, the highest learning rate: take_step() scales it.
     optimizer = torch.optim.AdamW(
-        [{"params": trunk, "peak": TRUNK_RATE}, {"params": heads, "peak": HEAD_RATE}],
+        [{"params": trunk, "peak": TRUNK_RATE}, {"params": rest, "peak": REST_RATE}],
         weight_decay=0.02,
     )
     return {"net": net, "smooth": smooth, "optimizer": optimizer}
@@ -125,7 +125,7 @@ def train(args, data):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parts = make_parts(device)
     print("cutting out berries, which takes a minute", flush=True)
-    # The steps, since the pictures become larger in the second half.
+    # It needs args.steps: in the second half the pictures are larger.
     painter = Painter(data.train, args.seed, args.steps)
     print(f"{len(painter.berries)} berries, {len(painter.fruits)} fruits cut out")
     checkpoint = args.out.with_suffix(".pt")
@@ -140,7 +140,7 @@ def train(args, data):
     )
     losses = []
     for batch in batches:
-        # Warm up, then a half cosine down to nothing at the end.
+        # Half a cosine, down to nothing at the end; at first times the warm-up.
         falling = (1 + math.cos(math.pi * step / args.steps)) / 2
         factor = min((step + 1) / WARM_UP, 1) * falling
         losses.append(take_step(parts, batch, factor, device))

@@ -126,9 +126,9 @@ class TryIt:
         places = places_of(self.new, lines)
         if not places:
             return False
-        # The new lines may repeat the old ones, as in lesson 1: so look for the old ones
-        # in the rest. The empty line keeps apart what stands before and after the new
-        # lines: together they could look like the old ones.
+        # The new lines may repeat the old ones, as in lesson 1: so look for the old
+        # ones in the rest. The empty line keeps apart what stands before and after the
+        # new lines: together they could look like the old ones.
         end = places[0] + len(self.new)
         rest = lines[: places[0]] + [""] + lines[end:]
         return not places_of(self.old, rest)
@@ -218,7 +218,7 @@ def end_group(process, number):
 
 
 def end_at_signals():
-    """Make the signals that end a program raise SystemExit, so that main() tidies up."""
+    """Make the signals that end a program raise SystemExit: main() then tidies up."""
 
     names = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
@@ -467,8 +467,8 @@ def paint(text, colour):
 
 def fold(line, width):
     """Return a long line of JSON as several lines, cut after "," or before an object,
-    but not in a text. [{"a":1},{"b":2}] becomes three lines: [ and {"a":1}, and {"b":2}]
-    """
+    but not in a text. [{"a":1},{"b":2}] becomes three lines: [ and {"a":1}, and
+    {"b":2}]"""
     if len(line) <= width or not line.startswith(("{", "[")):
         return [line]
     lines = []
@@ -714,7 +714,7 @@ def stamps(lesson):
 
 
 def lesson_named(text):
-    """Return the lesson that "3", "03", "03_errorhandler.py" or a script's path names."""
+    """Return the lesson that "3", "03", "03_errorhandler.py" or a script names."""
     stem = Path(text).stem
     for lesson in LESSONS:
         number = lesson.stem.split("_")[0]

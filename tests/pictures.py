@@ -118,8 +118,8 @@ NOISE = base64.b64decode("9gkjI/lAdNg06YytJXg+FUaFhUvDXVCgSio9dagVEEUy/jOM3rwI")
 
 
 def arithmetic_jpeg(count):
-    """A JPEG with arithmetic coding (SOF9): for each of its scans, 49 bytes, the decoder
-    computes 25 megapixels."""
+    """A JPEG with arithmetic coding (SOF9): for each of its scans, 49 bytes, the
+    decoder computes 25 megapixels."""
     ones = jpeg_segment(QUANTIZATION, b"\0" + b"\1" * 64)
     head = b"\xff\xd8" + ones + frame(0xC9, 5000, 5000)
     return head + scans(count, (0, 63, 0), NOISE)
@@ -141,8 +141,8 @@ def with_orientation(data, orientation):
 
 @functools.cache
 def largest_picture():
-    """25 megapixels, progressive, full colour: what costs the most. Zeros at its end make
-    a file of nearly 16 MB of it."""
+    """25 megapixels, progressive, full colour: what costs the most. Zeros at its end
+    make a file of nearly 16 MB of it."""
     noise = np.random.default_rng(0).integers(0, 256, (625, 625, 3), np.uint8)
     data = jpeg(
         cv2.resize(noise, (5000, 5000), interpolation=cv2.INTER_LINEAR),

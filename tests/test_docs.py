@@ -196,7 +196,7 @@ def test_korean_pages_link_to_korean_pages(page):
 def test_korean_is_polite(page):
     text = without_blocks(read(page))
     # A polite sentence ends in 니다; another ending in 다 is too plain, 십시오 too formal.
-    assert not re.findall(r"\S*(?<!니)다(?:[.:;]| \|)", text)
+    assert not re.findall(r"\S*(?<!니)다(?:[.:;(]| \|)", text)
     assert "십시오" not in text
 
 
@@ -299,7 +299,9 @@ def test_mistakes_named_in_a_file_lead_back_to_it(file):
     path = file.relative_to(ROOT).as_posix()
     # A remark may go on in the next line.
     text = re.sub(r"\n *# ?", " ", read(file))
-    for numbers in re.findall(r"\(notes: mistakes? ([^)]+)\)", text):
+    pattern = r"\(notes: mistakes? ([^)]+)\)"
+    assert "(note" not in re.sub(pattern, "", text)
+    for numbers in re.findall(pattern, text):
         for number in re.findall(r"\d+", numbers):
             assert f"../{path}" in links_in(texts[int(number)]), number
 
@@ -321,7 +323,7 @@ def test_paths_to_call_are_called_by_a_script(page):
 
 @every_script
 def test_every_remark_is_there_in_korean(script):
-    """Beside the commands that follow a remark in the script stands its Korean text."""
+    """Each remark has a numbered Korean item, with the same commands."""
     _, calls = read_script(script)
     expected = []
     for _, group in groupby(calls, key=lambda call: call.remark):

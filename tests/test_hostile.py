@@ -60,7 +60,7 @@ def server(tmp_path_factory):
     env = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp"))
     with lesson("08_inference", folder, env) as server:
         server.temporary = folder / "tmp"
-        # Not while the workers start: the tests measure time.
+        # The tests measure time: so one worker is ready.
         result_of(server, BERRIES)
         yield server
 
@@ -165,8 +165,7 @@ BOUNDED = {
     "surrogate": png(qr(b"\xed\xa0\x80")),
     "a million wide": png(plain(1_000_000, 1)),
 }
-# Of the slow files only these are in test_eight_attackers_and_eight_others. The last
-# one also fills the memory.
+# Of the slow files only these are in test_eight_attackers_and_eight_others.
 SLOW_ATTACKS = ["arithmetic, 1000 scans", "text bomb", "empty segments"]
 SLOW = [
     *SLOW_ATTACKS,
@@ -356,7 +355,7 @@ def test_100_kilobytes_of_text_and_no_more(server):
     ("lines", "allowed"), [(30_000, (200, 413)), (140_000, (413,))]
 )
 def test_headers_of_files_do_not_fill_the_memory(server, lines, allowed):
-    """Werkzeug keeps each line. Lines of 3 bytes: 90 kB for each file, then 420 kB.
+    """Werkzeug keeps each line. Lines of Ā, 3 bytes: 90 kB for each file, then 420 kB.
 
     Which of two answers the smaller ones get depends on how the body arrives."""
     head = b"--x\r\nContent-Disposition: form-data; name=f; filename=f\r\n"

@@ -15,6 +15,8 @@ from uploads import (
     CODES,
     NO_FORMAT,
     TOO_LARGE,
+    TOO_MUCH_MEMORY,
+    WRONG_SIZE,
     check_refused,
     check_result,
     result_of,
@@ -233,8 +235,22 @@ def test_a_header_with_another_size_is_a_bad_picture(module):
     data = jpeg(plain(4000, 3000))
     quarter = plain(1000, 750)
     assert module.size_before_decoding(data, quarter, 4) == (4000, 3000)
-    with pytest.raises(module.BadPicture, match="its header gives another size"):
+    with pytest.raises(module.BadPicture, match=WRONG_SIZE):
         module.size_before_decoding(data, plain(1000, 751), 4)
+
+
+@pytest.mark.parametrize(
+    "greedy",
+    [
+        lambda img: np.empty(1 << 60, np.uint8),
+        # cv2.error, not MemoryError.
+        lambda img: cv2.resize(img, (1 << 20, 1 << 20)),
+    ],
+)
+def test_a_model_that_needs_too_much_memory(module, monkeypatch, greedy):
+    monkeypatch.setitem(module.MODELS, "greedy", greedy)
+    answer = module.answer_of_worker(CODES, "greedy", False)
+    assert answer == ("bad picture", TOO_MUCH_MEMORY)
 
 
 @pytest.mark.parametrize(

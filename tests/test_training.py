@@ -1,7 +1,7 @@
 """models/: what the training reads, what it wants from the network, how it scores.
 
-photographs.py, answers.py and score.py need no torch. The last test needs what
-train_strawberry.py names in its first lines, and skips where that is not installed.
+photographs.py, answers.py and score.py need no torch. The last five tests need what
+train_strawberry.py names in its first lines, and skip where that is not installed.
 """
 
 import importlib
@@ -38,18 +38,34 @@ def folder(tmp_path):
     """One picture of 40 x 30 pixels with a berry, one without."""
     for name in ("berry.png", "none.png"):
         cv2.imwrite(str(tmp_path / name), np.zeros((30, 40, 3), np.uint8))
-    # One pixel over the edge: labels are rounded.
+    # One pixel over each edge: labels are rounded.
     write(
         tmp_path,
-        {"berry.png": [{"cls": "ripe", "box": [4, 6, 36, 25]}], "none.png": []},
+        {"berry.png": [{"cls": "ripe", "box": [-1, -1, 42, 32]}], "none.png": []},
     )
     return tmp_path
+
+
+DRAWN_BOX = {"cls": "ripe", "box": [35, 30, 51, 61]}
+
+
+def drawn_data(folder):
+    """A DATA folder with drawn berries: enough to start a training."""
+    green = np.full((120, 120, 3), (60, 140, 60), np.uint8)
+    berry = cv2.ellipse(green.copy(), (60, 60), (25, 30), 0, 0, 360, (30, 30, 200), -1)
+    for name in ("train", "dev", "extra", "lookalikes"):
+        part = folder / name
+        part.mkdir()
+        cv2.imwrite(str(part / "berry.png"), berry)
+        cv2.imwrite(str(part / "none.png"), green)
+        write(part, {"berry.png": [DRAWN_BOX], "none.png": []})
+    return folder
 
 
 def test_pictures_and_boxes_are_read(folder):
     berry, none = photographs.load(folder)
     assert berry.image.shape == (30, 40, 3)
-    assert berry.boxes.tolist() == [[photographs.RIPE, 4, 6, 36, 25]]
+    assert berry.boxes.tolist() == [[photographs.RIPE, -1, -1, 42, 32]]
     assert none.boxes.shape == (0, 5)
 
 
@@ -100,6 +116,37 @@ def test_a_wrong_folder_is_named(tmp_path):
     assert str(stop.value).startswith(expected)
 
 
+def test_what_is_held_back_does_not_train(tmp_path, monkeypatch):
+    """A close-up with the source "held"; a look-alike of a group that is held back."""
+    data = drawn_data(tmp_path)
+    monkeypatch.setattr(photographs, "EXTRA_LABELS", data / "extra" / "labels.json")
+    for name, key, value in (
+        ("extra", "source", "held"),
+        ("lookalikes", "group", "nononsense"),
+    ):
+        path = data / name / "labels.json"
+        labels = json.loads(path.read_text())
+        labels["none.png"][key] = value
+        path.write_text(json.dumps(labels))
+    read = photographs.read_data(data)
+    assert [picture.source for picture in read.held_close_ups] == ["held"]
+    assert [picture.group for picture in read.held_lookalikes] == ["nononsense"]
+    # The two of train, and the other ones of extra and lookalikes.
+    assert [picture.group for picture in read.train] == ["test"] * 4
+    assert len(read.dev) == 2
+
+
+@pytest.mark.parametrize("name", ["train", "dev"])
+@pytest.mark.parametrize("boxes_of", [{"none.png": []}, {"berry.png": [DRAWN_BOX]}])
+def test_pictures_of_both_kinds_are_needed(tmp_path, name, boxes_of):
+    data = drawn_data(tmp_path)
+    write(data / name, boxes_of)
+    with pytest.raises(SystemExit) as stop:
+        photographs.read_data(data)
+    expected = f"{data / name}: needs pictures with and without berries"
+    assert str(stop.value) == expected
+
+
 def test_the_hand_drawn_boxes_lie_inside_their_pictures():
     labels = json.loads(photographs.EXTRA_LABELS.read_text())
     sources = [label["source"] for label in labels.values()]
@@ -115,8 +162,8 @@ def test_the_hand_drawn_boxes_lie_inside_their_pictures():
 
 
 def test_every_photograph_has_a_source():
-    """photographs.json names each once: the close-ups, 1728 of train, 85 of dev and 1205
-    look-alikes."""
+    """photographs.json names each once: the close-ups, 1728 of train, 85 of dev and
+    1205 look-alikes."""
     sources = json.loads((ROOT / "models" / "photographs.json").read_text("utf-8"))
     names = [name for source in sources.values() for name in source["files"]]
     assert len(set(names)) == len(names)
@@ -136,11 +183,13 @@ def test_every_photograph_has_a_source():
 
 
 def test_the_score_looks_at_pictures_as_lesson_8_does():
-    photo = cv2.imread(str(PICTURES / "strawberries.jpg"))
+    # 350 rows become 210: so 14 rows of grey are added, up to 224.
+    photo = cv2.imread(str(PICTURES / "strawberries.jpg"))[:350]
     net = cv2.dnn.readNetFromONNX(NETWORK)
     boxes, scores = answers.detect(net, photo, answers.THRESHOLD)
     lesson = imported("08_inference")
     served = lesson.find_strawberries(photo)
+    assert len(served) == 3
     assert lesson.THRESHOLD == answers.THRESHOLD
     # The lesson rounds to whole pixels later, the score at once.
     for berry, box in zip(served, boxes, strict=True):
@@ -164,8 +213,10 @@ def test_half_ripe_berries_teach_nothing():
     half_ripe = np.array([[photographs.UNKNOWN, 100.0, 60.0, 40.0, 80.0]])
     goal, present = answers.target(half_ripe, 320, 320)
     assert goal[0].max() == 0
-    assert goal[1, 25, 30] == 0
+    # In all cells of the berry.
+    assert goal[1, 15:35, 25:35].max() == 0
     assert present == -1
+    # Without any berry:
     assert answers.target(np.zeros((0, 5)), 320, 320)[1] == 0
 
 
@@ -178,17 +229,21 @@ def test_a_berry_counts_once():
     row = score.judge(picture, boxes, [0.9, 0.8, 0.7, 0.6])
     assert row == (picture, 1, True, [(0.9, True), (0.8, False), (0.6, False)])
     assert score.figures([row], 0.5).startswith("P 0.333 R 1.000 F1 0.500 ")
+    # Without the box of 0.6.
+    assert score.figures([row], 0.8).startswith("P 0.500 R 1.000 F1 0.667 ")
 
 
+# Their IoU with the berry is 0.54 and 0.43.
 HIT = [0, 0, 10, 10]
-MISS = [50, 50, 10, 10]
-BERRY = (photographs.RIPE, 1, 0, 10, 10)
+MISS = [7, 0, 10, 10]
+BERRY = (photographs.RIPE, 3, 0, 10, 10)
 
 
 @pytest.mark.parametrize(
     ("berries", "boxes", "expected"),
     [
         ([BERRY], [HIT], [True]),
+        ([BERRY], [MISS], [False]),
         # A second box on the same berry is wrong, and so is a box on nothing.
         ([BERRY], [HIT, HIT], [True, False]),
         ([BERRY], [HIT, MISS], [True, False]),
@@ -213,21 +268,13 @@ def test_a_picture_with_unripe_berries_only_is_neither_right_nor_wrong():
     assert score.figures([row]).endswith("found 0/0 false 0/0")
 
 
+def test_a_box_in_a_picture_without_berries_is_false():
+    picture = photographs.Picture("test", "test", "test", None, np.zeros((0, 5)))
+    row = score.judge(picture, np.array([HIT]), [0.9])
+    assert score.figures([row]).endswith("image 0.000 found 0/0 false 1/1")
+
+
 # --- The training itself
-
-
-def drawn_data(folder):
-    """A DATA folder with drawn berries: enough to start a training."""
-    green = np.full((120, 120, 3), (60, 140, 60), np.uint8)
-    berry = cv2.ellipse(green.copy(), (60, 60), (25, 30), 0, 0, 360, (30, 30, 200), -1)
-    box = {"cls": "ripe", "box": [35, 30, 51, 61]}
-    for name in ("train", "dev", "extra", "lookalikes"):
-        part = folder / name
-        part.mkdir()
-        cv2.imwrite(str(part / "berry.png"), berry)
-        cv2.imwrite(str(part / "none.png"), green)
-        write(part, {"berry.png": [box], "none.png": []})
-    return folder
 
 
 @pytest.fixture
@@ -257,8 +304,7 @@ def test_nine_cells_that_agree_change_no_box(torch_is_here):
 def test_a_cell_with_twice_the_score_counts_four_times(torch_is_here):
     torch = importlib.import_module("torch")
     network = importlib.import_module("network")
-    # Two cells. To the left edge it is 10 pixels from the left one, 15 + 4 from the
-    # right one.
+    # Two cells. Their distances to the box's left edge: 10 pixels, and 15 + 4.
     score = torch.tensor([[[[0.4, 0.8]]]])
     box = torch.tensor([10.0, 8, 8, 8, 19, 8, 4, 8]).reshape(2, 4).T.reshape(1, 4, 1, 2)
     left_edges = network.mean_of_neighbours(score, box)[0, 0, 0]
@@ -267,13 +313,15 @@ def test_a_cell_with_twice_the_score_counts_four_times(torch_is_here):
 
 
 def test_pruning_leaves_out_what_matters_least(torch_is_here):
-    """One block: two channels that are the same, 8 that never vary, and others."""
+    """One block: 4 channels that never vary, 4 without weight, two that are the same,
+    and others."""
     torch = importlib.import_module("torch")
     pruning = importlib.import_module("pruning")
     values = torch.randn(24, 1000, dtype=torch.double)
-    values[:8] = 3
+    values[:4] = 3
     values[9] = values[8]
     weights = torch.randn(5, 24, dtype=torch.double)
+    weights[:, 4:8] = 0
     covariance = torch.cov(values)
     kept = pruning.channels_to_keep(covariance, weights)
     assert kept.tolist() == list(range(8, 24))

@@ -18,7 +18,7 @@ from pictures import arithmetic_jpeg, jpeg_with_empty_segments, transparent_webp
 from uploads import BERRIES, CRASHED, WORKERS, check_refused, result_of, upload
 
 SLOW = arithmetic_jpeg(1000)
-SCATTERED = jpeg_with_empty_segments(2_500_000)
+SCATTERED = jpeg_with_empty_segments(1_200_000)
 
 
 @pytest.fixture
@@ -136,9 +136,9 @@ def test_a_file_that_cannot_be_read_to_its_end(worker):
 
 
 @pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
-def test_memory_that_a_picture_leaves_behind_is_missing_for_no_other(worker, capfd):
+def test_a_worker_that_keeps_memory_is_replaced(worker, capfd):
     """A hostile JPEG that is read; then the picture that needs the most memory."""
-    # A new process: capfd does not see what one prints that the fixture has started.
+    # A new process: capfd misses what the fixture's own process prints.
     worker.stop()
     worker.start()
     hungry = transparent_webp(5000, 4000)
