@@ -66,8 +66,8 @@ def api_inference():
     # One file after the other. The list keeps the result of each (notes: mistake 33).
     results = []
     for file in files:
-        # ask_worker(), in part 4, lets a worker call look_at_picture(), below. For a
-        # bad file ask_worker() calls abort(400): the client gets no results.
+        # ask_worker() (part 4) lets a worker (below) call look_at_picture(). For a bad
+        # file ask_worker() calls abort(400): the client gets no results.
         answer = ask_worker(file, model_type, wants_picture)
         if wants_picture:
             # The JPEG is the whole answer: asked_files() allows only one file.
@@ -150,7 +150,7 @@ class BadPicture(Exception):
     why."""
 
 
-# Other requests are refused in other places. The end of part 4 has a list of them all.
+# Requests are refused in other places, too: the end of part 4 lists all the places.
 
 
 # --- 2. THE MODELS: from a picture to a list of detections ----------------------------
@@ -244,10 +244,10 @@ def read_qrcode(detector, img, four):
     read."""
     try:
         # Not detector.decode(): it raises an exception if the text is not UTF-8.
-        # [four] has the shape (1, 4, 2): this is what decodeBytes() wants.
+        # [four] has the shape (1, 4, 2), as it wants. "_": nobody needs this value.
         content, _ = detector.decodeBytes(img, np.array([four]))
     except cv2.error as error:
-        # Raise it again: give up the whole picture, not just this QR code.
+        # Raise it again, to answer_of_worker() in part 4: give up the whole picture.
         if is_out_of_memory(error):
             raise
         # There are kinds of QR codes that OpenCV does not know.
@@ -309,7 +309,7 @@ def find_strawberries(img):
     # argwhere gives the row and the column of each cell that is True.
     for row, column in np.argwhere(is_middle):
         # The cell's other four numbers: the distances from the cell's middle to the
-        # berry's sides, in pixels of padded. "1:" leaves out number 0, the score.
+        # berry's sides, in pixels of small. "1:" leaves out number 0, the score.
         distances = numbers[1:, row, column]
         # tolist() makes a list of Python's numbers.
         to_left, to_top, to_right, to_bottom = distances.tolist()
@@ -335,7 +335,7 @@ def find_strawberries(img):
 # your model needs a file, for example a neural network, read it outside the function,
 # as the line that starts with NET = does above: then every worker reads it once, while
 # it starts. Each picture may take at most MAX_SECONDS and (on Linux) MAX_MEMORY. A
-# worker that still keeps more than MAX_KEPT is replaced. If your model needs more,
+# worker that then keeps more than MAX_KEPT is replaced. If your model needs more,
 # make these three numbers in part 4 larger.
 # The server's terminal shows what your model print()s or writes with
 # app.logger.warning(), and the traceback if it raises an exception.
@@ -429,16 +429,16 @@ def jpeg_size(data):
     You may skip the inside: it looks for the header among the first bytes."""
     if not data.startswith(b"\xff\xd8"):
         return None
-    # After two bytes come segments: FF, a kind (1 byte), a length (2 bytes), and
+    # After two bytes come segments: \xff, a kind (1 byte), a length (2 bytes), and
     # what the segment holds. The length counts its own two bytes. Two bytes a and b
     # are the number 256 * a + b: from_bytes() calls this order "big".
     position = 2
     # data[position] alone would be a number, 255; this is one byte.
     while data[position : position + 1] == b"\xff":
         kind = data[position + 1 : position + 2]
-        # C0, C1, C2: the header of the picture, in the usual kinds of JPEG. It holds
+        # These three: the header of the picture, in the usual kinds of JPEG. It holds
         # 1 other byte, then the height (2 bytes), then the width (2 bytes). So before
-        # the height stand FF, the kind, the length (2 bytes) and that other byte: 5.
+        # the height stand \xff, the kind, the length (2 bytes), the other byte: 5.
         if kind in (b"\xc0", b"\xc1", b"\xc2"):
             height = int.from_bytes(data[position + 5 : position + 7], "big")
             width = int.from_bytes(data[position + 7 : position + 9], "big")
@@ -591,7 +591,8 @@ MEGABYTES = MAX_REQUEST // 1_000_000
 # For requests of curl -F and of the page: how many fields and files together.
 MAX_PARTS = 20
 # How many bytes in each text field, and in the headers of each file. (Keep it above
-# 65536: Werkzeug reads pieces of that size, and refuses any above MAX_TEXT.)
+# 70000: Werkzeug reads pieces of 65536 bytes, and refuses one that with the rest of the
+# piece before has more than MAX_TEXT.)
 MAX_TEXT = 100_000
 KILOBYTES = MAX_TEXT // 1000
 # Above one of these limits the answer is 413, with this text.
@@ -658,7 +659,7 @@ WORKER_ENVIRONMENT = {
     # large is refused. (choose_reduction() counts a JPEG's pixels.) OpenCV reads the
     # variable while a worker imports cv2.
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
-    # What your model print()s appears at once, even with "> file".
+    # What your model print()s appears at once, even in a log file.
     "PYTHONUNBUFFERED": "1",
     # You may skip these two: they only make the lesson a tenth faster. malloc, the
     # function that hands out memory, reads them on most Linux systems. Without them it
