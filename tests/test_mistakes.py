@@ -1,4 +1,4 @@
-"""What the notes get wrong: every entry of mistakes.toml, run.
+"""What the notes get wrong: the code of mistakes.toml, run.
 
 Code that starts to work fails its test, so the list cannot go stale. What the lessons
 do instead is what their scripts promise: see test_scripts.py.
@@ -204,7 +204,7 @@ def test_mistake_22_httpie_reads_standard_input(tmp_path):
 def test_mistake_25_the_shell_cuts_at_the_ampersand(tmp_path):
     with lesson("07_request_args", tmp_path) as server:
         path = "/login?user_name=foo&tmp_parameter=bar"
-        cut = shell(f"curl -s {server.url}{path}\nwait")  # "&" does not wait
+        cut = shell(f"curl -s {server.url}{path}\nwait")  # curl is behind "&"
         whole = shell(f'curl -s "{server.url}{path}"')
         asked = [request[1] for request in server.requests()]
     assert asked == ["/login?user_name=foo", path]

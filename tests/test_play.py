@@ -133,13 +133,16 @@ def assert_nothing_left(folder):
         (["a", "..."], "b\na", False),
         (["a"], "", False),
         (["a.c"], "abc", False),
+        # "..." inside a line is a part of that line.
+        (["a...c"], "a\nc", False),
+        (["a", ""], "a", True),
     ],
 )
 def test_promises_hold_or_not(promise, answer, expected):
     assert play.holds(promise, answer) is expected
 
 
-def test_script_may_have_long_commands_and_remarks(tmp_path):
+def test_how_a_script_is_read(tmp_path):
     script = tmp_path / "x.sh"
     script.write_text("URL=x\nset -v\n\n# a\n# b\ncurl \\\n  -s\n#=> 1\n#=>\nhttp x\n")
     preamble, calls = play.read_script(script)
@@ -149,7 +152,7 @@ def test_script_may_have_long_commands_and_remarks(tmp_path):
         play.Call(script, 6, remark, "curl \\\n  -s", ["1", ""]),
         play.Call(script, 10, remark, "http x", []),
     ]
-    script.write_text("set -v\n#=> 1\n")
+    script.write_text("set -x\n#=> 1\n")
     with pytest.raises(play.ScriptError, match="there is no line 'set -v'"):
         play.read_script(script)
     script.write_text("\nset -v\n\n#=> 1\n")
@@ -184,6 +187,7 @@ def test_control_characters_are_replaced():
 
 def test_colour_only_on_a_terminal(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: False))
     assert play.paint("ok", play.GREEN) == "ok"
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True))
     assert play.paint("ok", play.GREEN) == "\x1b[32mok\x1b[0m"
@@ -193,7 +197,8 @@ def test_colour_only_on_a_terminal(monkeypatch):
 
 def test_a_lesson_that_holds(copy):
     """A proxy, Flask settings and the folder it is called in do not disturb it."""
-    env = {"http_proxy": "http://127.0.0.1:9", "FLASK_RUN_FROM_CLI": "true"}
+    env = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
+    env["FLASK_RUN_FROM_CLI"] = "true"
     done = play_copy(copy, 4, cwd="/", **env)
     assert done.returncode == 0, done.stdout
     _, calls = play.read_script(script_of("04_hooks"))
@@ -346,7 +351,8 @@ def test_own_photograph(copy, posix):
     shutil.copy(PICTURES / "strawberries.jpg", photo)
     done = play_copy(copy, 8, photo.name)
     assert done.returncode == 0, done.stdout
-    assert f'"filename":"{photo.name}"'.replace('"딸기"', r"\"딸기\"") in done.stdout
+    name_in_json = r"""my, photo; \"딸기\" & $HOME's.jpg"""
+    assert f'"filename":"{name_in_json}"' in done.stdout
     assert "is not a JPEG, PNG or WebP" not in done.stdout
     _, calls = play.read_script(copy / "scripts" / "08_inference.sh")
     count = sum("$PHOTO" not in call.command for call in calls)
@@ -430,6 +436,8 @@ def test_signals_leave_nothing_behind(name, ready, tmp_path, run_player):
 def test_output_that_is_cut_off_ends_the_play(ready, tmp_path, posix):
     folder = tmp_path / "tmp"
     folder.mkdir()
+    with (ready / "scripts" / "01_hello.sh").open("a") as script:
+        script.write("\ntouch played\n")
     done = subprocess.run(
         f"sh '{ready}/scripts/run.sh' 1 | head -n 3",
         shell=True,
@@ -442,3 +450,5 @@ def test_output_that_is_cut_off_ends_the_play(ready, tmp_path, posix):
     assert done.stderr == ""
     wait_until(lambda: list(folder.iterdir()) == [], 10)
     assert_nothing_left(ready)
+    # The last call was not made.
+    assert not (ready / "played").exists()

@@ -96,8 +96,9 @@ def test_the_readmes_picture_is_the_lessons_answer(server):
     response = upload(server, ("strawberries.jpg", BERRIES), query="?draw=1")
     drawn = decoded(response.content)
     shown = cv2.imread(str(PICTURES / "answer.jpg"))
-    # Another processor may round another way: a few pixels of a line.
-    assert (np.abs(shown.astype(int) - drawn).max(axis=2) > 60).mean() < 0.002
+    # Another processor may round another way: a few pixels. (Other scores alone change
+    # twice as many.)
+    assert (np.abs(shown.astype(int) - drawn).max(axis=2) > 60).mean() < 0.0003
 
 
 def test_the_pictures_are_drawn_by_code_in_the_repository(tmp_path):
