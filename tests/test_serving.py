@@ -8,6 +8,7 @@ import configparser
 import json
 import os
 import re
+import selectors
 import shutil
 import socket
 import struct
@@ -462,11 +463,8 @@ class SlowClients:
     def drip(self):
         while not self.ended.wait(15):
             if self.closed_early is None:
-                now = time.monotonic()
                 self.closed_early = [
-                    name
-                    for name, socks in self.silent.items()
-                    if any(is_closed(sock, now) for sock in socks)
+                    n for n, s in self.silent.items() if is_answered(s)
                 ]
             for socks in self.dripping.values():
                 for sock in socks:
@@ -488,6 +486,14 @@ class SlowClients:
         """End all clients of one server."""
         for sock in self.silent[name] + self.dripping[name]:
             sock.close()
+
+
+def is_answered(socks):
+    """Whether a server has sent something, or hung up, on any of these connections."""
+    with selectors.DefaultSelector() as selector:
+        for sock in socks:
+            selector.register(sock, selectors.EVENT_READ)
+        return selector.select(0) != []
 
 
 def is_closed(sock, deadline):
