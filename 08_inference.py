@@ -93,8 +93,8 @@ def look_at_picture(data, model_type, wants_picture):
     # Decode them: from a compressed file to pixels. The picture is an array (height,
     # width, 3) of uint8: blue, green and red of each pixel.
     img = cv2.imdecode(numbers, IMREAD_MODES[reduction])
-    # None: a bad file, or too little memory (notes: mistakes 31, 32). For too many
-    # pixels imdecode raises an exception: answer_of_worker() in part 4 catches it.
+    # None: a bad file, or too little memory (notes: mistakes 31, 32). If imdecode raises
+    # an exception instead, answer_of_worker() in part 4 catches it.
     if img is None:
         raise BadPicture("cannot be read: it is damaged, or takes too much memory")
     detections = inference(img, model_type)
@@ -134,7 +134,7 @@ def asked_draw():
 
 
 def asked_files(wants_picture):
-    """The files to look at: 1 to MAX_FILES (in part 4, with FILES_ALLOWED)."""
+    """The files to look at: 1 to MAX_FILES (like FILES_ALLOWED, in part 4)."""
     # request.files["img_file"] is the first file alone; getlist() gives all of them
     # (notes: mistake 27). Leave out a file without a name: a browser sends one if
     # nobody has chosen a file.
@@ -244,7 +244,7 @@ def read_qrcode(detector, img, four):
     read."""
     try:
         # Not detector.decode(): it raises an exception if the text is not UTF-8.
-        # [four] has the shape (1, 4, 2), as it wants. "_": nobody needs this value.
+        # decodeBytes() wants (1, 4, 2): so [four]. "_": nobody needs this value.
         content, _ = detector.decodeBytes(img, np.array([four]))
     except cv2.error as error:
         # Raise it again, to answer_of_worker() in part 4: give up the whole picture.
@@ -335,7 +335,7 @@ def find_strawberries(img):
 # your model needs a file, for example a neural network, read it outside the function,
 # as the line that starts with NET = does above: then every worker reads it once, while
 # it starts. Each picture may take at most MAX_SECONDS and (on Linux) MAX_MEMORY. A
-# worker that then keeps more than MAX_KEPT is replaced. If your model needs more,
+# worker that then keeps over MAX_KEPT bytes is replaced. If your model needs more,
 # make these three numbers in part 4 larger.
 # The server's terminal shows what your model print()s or writes with
 # app.logger.warning(), and the traceback if it raises an exception.
@@ -591,8 +591,8 @@ MEGABYTES = MAX_REQUEST // 1_000_000
 # For requests of curl -F and of the page: how many fields and files together.
 MAX_PARTS = 20
 # How many bytes in each text field, and in the headers of each file. (Keep it above
-# 70000: Werkzeug reads pieces of 65536 bytes, and refuses one that with the rest of the
-# piece before has more than MAX_TEXT.)
+# 70000: Werkzeug reads 65536 bytes at a time. They, and a few left from before, must
+# fit into MAX_TEXT.)
 MAX_TEXT = 100_000
 KILOBYTES = MAX_TEXT // 1000
 # Above one of these limits the answer is 413, with this text.
