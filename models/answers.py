@@ -1,8 +1,8 @@
 """What goes into the network, and what its answer means.
 
 The picture is divided into cells of 4 x 4 pixels. For each cell the answer holds five
-numbers: a score that a berry's centre is there, and the distances in pixels from the
-cell's centre to the left, top, right and bottom edge of the berry's box.
+numbers: a score that a ripe berry's centre is there, and the distances in pixels from
+the cell's centre to the left, top, right and bottom edge of the berry's box.
 """
 
 import cv2
@@ -38,8 +38,8 @@ def to_blob(padded):
 
 
 def target(boxes, height, width):
-    """What the network should answer to boxes (n, 5: kind, x, y, w, h in pixels) in a
-    picture of this height and width.
+    """The wanted answer for boxes (n, 5: kind, x, y, w, h in pixels) in a picture of
+    this height and width.
 
     Gives (7, rows, columns) float32, seven numbers for each cell:
       0    the heat: 1 in the cell with a ripe berry's centre, less around it

@@ -18,7 +18,7 @@ BATCH = 16
 # The longer side of a picture in pixels, in the first half of the training (faster) and
 # in the second. Both are less than the 384 of lesson 8: crop() often takes only a part
 # of a photograph. At 384 pixels the berries in it would be larger than those that
-# lesson 8 sees (Touvron 2019 calls it FixRes).
+# lesson 8 sees (the cure: FixRes, Touvron 2019).
 SMALL = 224
 LARGE = 288
 # Picture.subject -> how many times as often as usual such a photograph is shown, among
@@ -47,7 +47,7 @@ CAMERA = v2.Compose(
         v2.RandomApply([v2.JPEG((25, 95))], 0.4),
     ]
 )
-# One OpenCV thread here and in each process of --painters: more would fight for cores.
+# One OpenCV thread in each process that makes pictures: more would fight for cores.
 cv2.setNumThreads(1)
 
 
@@ -95,8 +95,8 @@ def cut_from_white(image):
     corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]
     if corners.min() < 235:
         return None
-    # floodFill wants a mask with one more pixel on each side. Go on to four neighbours
-    # that are within 18 of the corner's colour, and write 255 into the mask, nothing
+    # floodFill wants a mask with one more pixel on each side. It goes on to neighbours
+    # that are within 18 of the corner's colour, and writes 255 into the mask, nothing
     # into the image.
     mask = np.zeros((height + 2, width + 2), np.uint8)
     flags = 4 | 255 << 8 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
@@ -114,6 +114,7 @@ def cut_from_white(image):
 def halve(rng, patch):
     """Make a berry look cut open: its skin, a red rim, a pale core, streaks."""
     height, width = patch.shape[:2]
+    # 0 at the outline, nearly 1 in the middle.
     depth = cv2.distanceTransform(np.uint8(patch[..., 3] > 127), cv2.DIST_L2, 3)
     depth = depth[..., None] / (depth.max() + 1)
     # A step such as 80j means: 80 numbers, here from -1 to 1.
@@ -183,7 +184,7 @@ def crop(rng, picture, width, height):
     x = rng.integers(photo_width - w + 1)
     y = rng.integers(photo_height - h + 1)
     if len(boxes):
-        # Not there: around one of the berries.
+        # Rather around one of the berries.
         _, box_x, box_y, box_w, box_h = boxes[rng.integers(len(boxes))]
         x = box_x + box_w / 2 - w * rng.uniform(0.1, 0.9)
         y = box_y + box_h / 2 - h * rng.uniform(0.1, 0.9)
@@ -225,7 +226,7 @@ LAYOUTS = [
 class Painter(torch.utils.data.Dataset):
     """Makes training pictures. Item n is batch n, the same whenever it is asked for.
 
-    It has no __len__: who asks for items says how many (train_strawberry.py)."""
+    It has no __len__: the sampler in train_strawberry.py says how many."""
 
     def __init__(self, pictures, seed, steps):
         self.seed = seed
@@ -248,7 +249,7 @@ class Painter(torch.utils.data.Dataset):
                         berries.append(cut_out(picture.image, box))
         self.berries = [berry for berry in berries if berry is not None]
         if not self.berries:
-            sys.exit("no berry to cut out: train/ needs ripe ones of 36 pixels or more")
+            sys.exit("no berry was cut out: DATA needs ripe, red ones of 36 pixels")
         # Patches of what lies on a white ground: the fruit of Fruits-360, and any other
         # picture with four white corners.
         fruits = [cut_from_white(picture.image) for picture in self.negatives]

@@ -21,13 +21,13 @@ import numpy as np
 from photographs import turn_hue
 
 SOURCES = Path(__file__).with_name("photographs.json")
-# What the numbers in a source's label files mean. (The list of names of picker calls 0
-# unripe, but it is on ripe berries.)
+# What the numbers in a source's label files mean. (The list that comes with picker says
+# that 0 is unripe, but these berries are ripe.)
 NAMES = {"picker": {"0": "ripe"}, "greenhouse": {"0": "ripe", "1": "unripe"}}
 # The labels of the look-alikes. hue: turn the colours by so much.
 LOOKALIKE_LABELS = Path(__file__).with_name("lookalike_labels.json")
 # Folder and beginning of a file name -> how many pixels the longer side has at most.
-# All other photographs keep their size.
+# All others but those in FRAMED keep their size.
 LONGEST = {
     "train/neg-clothing": 448,
     "train/neg-grocery": 448,
@@ -93,7 +93,7 @@ def copy_photographs(clones, data):
             image = cv2.imread(str(clone / path))
             if image is None:
                 sys.exit(f"{clone / path}: missing or not a readable picture")
-            # name is, for example, train/picker_058.jpg, and beginning train/picker.
+            # name is, for example, dev/picker_058.jpg, and beginning dev/picker.
             folder, file = name.split("/")
             beginning = name.split("_")[0]
             source = file.split("_")[0]

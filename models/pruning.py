@@ -1,8 +1,8 @@
 """After the training: leave out the channels of the trunk that matter least.
 
-Each block of the trunk has many channels inside. Its last layer, `project`, adds them
-up, each times a weight, to the few that come out. Most of what comes out is made by
-some of the channels. Without the others the network is a fifth faster and a third
+Each block of the trunk has many channels inside. Its last layer, `project`, sums them,
+each times a weight, into the few that come out. Most of what comes out is made by some
+of the channels. Without the others the network is a fifth faster and a third
 smaller, with an F1 as good: README.md has the figures.
 """
 
@@ -12,14 +12,14 @@ import torch
 SHARE = 0.06
 # cv2.dnn computes 8 channels at a time: so leave out a multiple of 8.
 CHANNELS_AT_A_TIME = 8
-# How far refit() keeps the new weights small.
+# How much refit() shrinks the new weights.
 RIDGE = 1e-5
 
 
 @torch.no_grad()
 def prune(trunk, batches):
     """Leave out channels of each block of the trunk, in place. The weights of the
-    others change: for these pictures, faded, the block gives nearly the same as before.
+    others change: for the pictures of fade() the block gives nearly the same as before.
 
     batches: of pictures (n, 3, height, width), float32 from 0 to 1."""
     measured = measure(trunk, batches)

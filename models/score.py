@@ -65,26 +65,26 @@ def figures(rows, threshold=THRESHOLD):
     image: for which part of these pictures "is a ripe berry in it?" is answered
     rightly, if a box means yes."""
     right = drawn = wanted = 0
-    with_berries = without_berries = found = false = 0
+    with_ripe = without_any = found = false = 0
     for row in rows:
-        boxes = [is_right for score, is_right in row.counted if score >= threshold]
-        right += sum(boxes)
-        drawn += len(boxes)
+        verdicts = [is_right for score, is_right in row.counted if score >= threshold]
+        right += sum(verdicts)
+        drawn += len(verdicts)
         wanted += row.ripe
-        has_box = len(boxes) > 0
+        has_box = len(verdicts) > 0
         if row.ripe:
-            with_berries += 1
+            with_ripe += 1
             found += has_box
         elif row.is_certain:
-            without_berries += 1
+            without_any += 1
             false += has_box
-    total = with_berries + without_berries
-    answered_rightly = found + without_berries - false
+    total = with_ripe + without_any
+    answered_rightly = found + without_any - false
     accuracy = answered_rightly / total if total else 1
     return (
         f"P {right / max(drawn, 1):.3f} R {right / max(wanted, 1):.3f} "
         f"F1 {2 * right / max(drawn + wanted, 1):.3f} image {accuracy:.3f} "
-        f"found {found}/{with_berries} false {false}/{without_berries}"
+        f"found {found}/{with_ripe} false {false}/{without_any}"
     )
 
 

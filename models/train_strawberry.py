@@ -140,7 +140,7 @@ def train(args, data):
     )
     losses = []
     for batch in batches:
-        # Half a cosine, down to nothing at the end; at first times the warm-up.
+        # Half a cosine, from 1 to 0; multiplied by the warm-up at first.
         falling = (1 + math.cos(math.pi * step / args.steps)) / 2
         factor = min((step + 1) / WARM_UP, 1) * falling
         losses.append(take_step(parts, batch, factor, device))
@@ -149,29 +149,29 @@ def train(args, data):
         if step % 10 == 0:
             show_progress(step, args.steps, losses, seconds)
         if step % ROUND == 0 or step == args.steps:
-            finished = averaged(parts)
+            average = averaged(parts)
             if step == args.steps:
                 print("\npruning, which takes half a minute", flush=True)
                 more = range(args.steps, args.steps + PRUNING_BATCHES)
-                prune(finished.trunk, (painter[n][0].float() / 255 for n in more))
-            finish_round(args.out, checkpoint, parts, finished, data.dev, step, seconds)
+                prune(average.trunk, (painter[n][0].float() / 255 for n in more))
+            finish_round(args.out, checkpoint, parts, average, data.dev, step, seconds)
             losses = []
 
 
 def averaged(parts):
     """The averaged network, in a fresh copy on the CPU: export() wants it there."""
-    finished = Net()
-    finished.load_state_dict(parts["smooth"].module.state_dict())
-    return finished
+    average = Net()
+    average.load_state_dict(parts["smooth"].module.state_dict())
+    return average
 
 
-def finish_round(path, checkpoint, parts, finished, dev, step, seconds):
-    """Write the finished network, then the checkpoint; print the score on dev.
+def finish_round(path, checkpoint, parts, average, dev, step, seconds):
+    """Write the averaged network, then the checkpoint; print the score on dev.
 
     In this order: if the program is killed between the two, the next start repeats the
-    round. The other way round, after the last step, it would find nothing left to do,
-    and never write the network."""
-    export(finished, path, dev)
+    round. With the checkpoint first it would, after the last step, find nothing left to
+    do, and never write the network."""
+    export(average, path, dev)
     save_checkpoint(checkpoint, parts, step, seconds)
     rows = judge_all(cv2.dnn.readNetFromONNX(str(path)), dev)
     print(f"\nstep {step}: dev {figures(rows)}", flush=True)
