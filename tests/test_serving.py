@@ -361,7 +361,7 @@ def quiet(server):
 
 @needs("gunicorn")
 def test_more_clients_than_files_may_be_open(servers):
-    """1024 is a usual limit. Without --worker-connections gunicorn ends there."""
+    """1024 is a usual limit. Without --worker-connections gunicorn loses them there."""
     server = servers.new("gunicorn", shell="ulimit -n 1024")
     assert ask(server.port, GOOD) == servers.good
     before = server.tree()
