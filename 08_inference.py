@@ -710,6 +710,11 @@ def ask_worker(file, model_type, wants_picture):
     return answer
 
 
+# Two threads must not start or end a process at the same time: multiprocessing keeps a
+# list of them, and in Python 3.11.2 one of the threads would get an AttributeError.
+process_lock = threading.Lock()
+
+
 class Worker:
     """An object in the server. It starts one worker process, sends pictures to it, and
     receives the answers. If the process ends, the object stays: start() gives it a new
@@ -733,7 +738,8 @@ class Worker:
         process = SPAWN.Process(target=run_worker, args=(pipe_of_worker,), daemon=True)
         try:
             # If the server has too many open files, this raises OSError.
-            process.start()
+            with process_lock:
+                process.start()
         finally:
             # The worker has its own copy of pipe_of_worker now. An end of a pipe is
             # closed only when all its copies are closed. So close the server's copy:
@@ -746,10 +752,11 @@ class Worker:
     def stop(self):
         if self.process is None:
             return
-        self.process.kill()
-        # Wait for its end: without this it would stay in the list of processes.
-        self.process.join()
-        self.process.close()
+        with process_lock:
+            self.process.kill()
+            # Wait for its end: without this it would stay in the list of processes.
+            self.process.join()
+            self.process.close()
         self.process = None
         self.pipe.close()
 
@@ -781,6 +788,7 @@ class Worker:
             self.stop()
             self.start()
             if not self.send_task(task):
+                self.stop()
                 raise RuntimeError("a new worker does not take a picture")
         try:
             # Read a piece and send it, until a piece is empty: the file has ended.
@@ -885,14 +893,20 @@ def start_in_background(worker):
     does not wait for it."""
     # Not daemon=True: when the server ends, it waits for this thread. No worker is left
     # half started.
-    threading.Thread(target=start_worker, args=(worker,)).start()
+    thread = threading.Thread(target=start_worker, args=(worker,))
+    try:
+        thread.start()
+    except RuntimeError:
+        # There are too many threads, or the server is ending. ask() starts the process
+        # with the next picture.
+        idle_workers.put(worker)
 
 
 def start_worker(worker):
     try:
         ignore_ctrl_c_while_starting()
         worker.start()
-    except (EOFError, OSError) as error:
+    except Exception as error:
         # There is no process, or it ended before it was ready, and has printed why. Its
         # Worker object still becomes one of the idle workers: ask() tries to start it
         # again with the next picture.

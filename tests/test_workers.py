@@ -155,13 +155,26 @@ def fail():
     raise OSError("too many open files")
 
 
+def fail_unexpectedly():
+    raise AttributeError("poll")
+
+
+def start_no_thread(**_):
+    def fail():
+        raise RuntimeError("can't start new thread")
+
+    return SimpleNamespace(start=fail)
+
+
 @pytest.mark.parametrize(
     ("name", "fake"),
     [
         ("SPAWN.Pipe", fail),
         ("SPAWN.Process", lambda **_: SimpleNamespace(start=fail)),
+        ("SPAWN.Process", lambda **_: SimpleNamespace(start=fail_unexpectedly)),
         # The process calls bool(pipe), and ends without saying "ready".
         ("run_worker", bool),
+        ("threading.Thread", start_no_thread),
     ],
 )
 def test_a_worker_that_cannot_start_is_not_lost(name, fake, monkeypatch):
@@ -175,6 +188,46 @@ def test_a_worker_that_cannot_start_is_not_lost(name, fake, monkeypatch):
     status, answer = worker.ask(io.BytesIO(BERRIES), "strawberry", False)
     assert (status, len(answer["detections"])) == ("ok", 3)
     worker.stop()
+
+
+def test_processes_start_and_end_one_at_a_time(monkeypatch):
+    """Python 3.11.2 has but one list of them."""
+    module = imported("08_inference")
+    busy = []
+
+    class FakeProcess:
+        def __init__(self, target, args, daemon):
+            self.pipe = args[0]
+
+        def work(self):
+            busy.append(self)
+            time.sleep(0.01)
+            assert busy == [self]
+            busy.remove(self)
+
+        def start(self):
+            self.pipe.send("ready")
+            self.work()
+
+        kill = join = close = work
+
+    def start_and_stop(_):
+        worker = module.Worker()
+        for _ in range(5):
+            worker.start()
+            worker.stop()
+
+    monkeypatch.setattr(module.SPAWN, "Process", FakeProcess)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(start_and_stop, range(8)))
+
+
+def test_a_new_worker_that_takes_no_picture_is_ended(worker, monkeypatch):
+    """It does not keep the task: its next answer would be that of this one."""
+    monkeypatch.setattr(worker, "send_task", lambda task: False)
+    with pytest.raises(RuntimeError, match="does not take a picture"):
+        worker.ask(io.BytesIO(BERRIES), "strawberry", False)
+    assert worker.process is None
 
 
 def test_no_worker_survives_the_server(server):
