@@ -196,6 +196,7 @@ def test_the_unit_has_the_same_command():
     program, _, arguments = service["ExecStart"].partition(" ")
     command = serving.commands()["gunicorn"]
     assert f"gunicorn {arguments}" == command
+    assert service["KillMode"] == "mixed"
     folder = service["WorkingDirectory"]
     assert program == f"{folder}/.venv/bin/gunicorn"
     # The lines above the unit bring everything there.
@@ -424,6 +425,24 @@ def test_a_backend_dies_with_the_request(servers, without, status):
     assert answer[0] == status
     if status == 200:
         assert answer == servers.good
+
+
+@needs("gunicorn")
+def test_a_restart_answers_what_has_begun(servers):
+    """As with KillMode=mixed: gunicorn alone gets the signal, in the middle of a
+    picture."""
+    server = servers.new("gunicorn")
+    assert ask(server.port, GOOD) == servers.good
+
+    def seconds_used():
+        return sum(process.cpu_times().user for process in server.tree())
+
+    before = seconds_used()
+    with ThreadPoolExecutor(1) as client:
+        answer = client.submit(ask, server.port, post(("x", largest_picture())))
+        wait_until(lambda: seconds_used() > before + 0.3)
+        server.processes[0].terminate()
+        assert answer.result()[0] == 200
 
 
 # --- Slow clients: the table of docs/serving.md.
