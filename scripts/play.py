@@ -87,7 +87,7 @@ def read_calls(path, lines, first_number):
         elif line.startswith("#"):
             goes_on = previous.startswith("#") and not previous.startswith("#=>")
             remark = f"{remark}\n{line}" if goes_on else line
-        elif previous.endswith("\\"):
+        elif previous.endswith("\\") and not previous.startswith("#"):
             # The call goes on in this line.
             calls[-1].command += f"\n{line}"
         elif line.strip():
@@ -239,8 +239,8 @@ def end_at_signals():
 
 
 def environment(folder):
-    """Return the environment variables for a lesson and for its calls. HTTPie's
-    settings go into the folder."""
+    """Return the environment variables for a lesson and for its calls. The settings of
+    curl and HTTPie are in the folder."""
     # The caller's own settings must not change what is played.
     variables = {
         name: value
@@ -257,6 +257,9 @@ def environment(folder):
     variables["NO_PROXY"] = "127.0.0.1,localhost"
     # HTTPie would look for a newer version now and then, and say so in an answer.
     variables["HTTPIE_CONFIG_DIR"] = str(folder)
+    # curl takes this empty file in place of the caller's own.
+    variables["CURL_HOME"] = str(folder)
+    (folder / ".curlrc").touch()
     (folder / "config.json").write_text('{"disable_update_warnings": true}')
     return variables
 
@@ -414,7 +417,7 @@ class Caller:
         except subprocess.TimeoutExpired:
             raise NotPlayed(f"The server at {self.url} does not answer.") from None
         if status != 0:
-            raise NotPlayed(output.strip())
+            raise NotPlayed(output.strip() or f"The check ended with status {status}.")
 
     def values(self):
         """Ask the shell for the value of "$URL", "$0" and the script's other names."""
@@ -444,8 +447,8 @@ class Caller:
         return re.sub(r"""'[^']*'|"(?:\\.|[^"\\])*"|\$\w+""", fill, command)
 
     def run(self, command, limit=None):
-        """Return what a command prints. TimeoutExpired if it takes too long."""
-        return self.sh(f"{self.settings}\n{command}", limit)[1]
+        """Return (status, output) of a command. TimeoutExpired if it takes too long."""
+        return self.sh(f"{self.settings}\n{command}", limit)
 
 
 # --- What the reader sees.
@@ -576,7 +579,7 @@ def play_call(call, caller, server, options):
     if options.step:
         wait_for_enter()
     try:
-        answer = caller.run(command, options.limit)
+        status, answer = caller.run(command, options.limit)
     except subprocess.TimeoutExpired:
         if options.quiet:
             say(f"{call.remark}\n{head}")
@@ -584,6 +587,10 @@ def play_call(call, caller, server, options):
         raise NotPlayed(reason) from None
     answer += take_error_out_of_picture(command, caller.cwd)
     is_good = not is_compared(call, options) or holds(call.promise, answer)
+    # For example curl has got no answer, or could not save it.
+    if status != 0:
+        is_good = False
+        answer += f"(The command ended with status {status}.)\n"
     lines = server.new_lines() if server else []
     if options.quiet and is_good and not lines:
         return True
@@ -773,6 +780,8 @@ def read_arguments(words):
         parser.error("watch does not wait for Enter: leave out --step")
     if options.url and options.limit is not None:
         parser.error("--url has no time limit: leave out --limit")
+    if options.limit is not None and not 0 < options.limit <= 86400:
+        parser.error("--limit is more than 0 and at most 86400 seconds, which is a day")
     # No limit with --url: the reader may be in a debugger.
     if not options.url and options.limit is None:
         options.limit = 60

@@ -100,6 +100,9 @@ if ! is_ready ready; then
         : >"$venv/made-by-run.sh" || exit 1
         "$python" -m venv "$venv" || stop "could not make .venv, see above."
         find_bin
+    elif ! "$bin/python" -m pip --version >/dev/null 2>&1; then
+        # "uv venv" makes such a .venv.
+        stop "your .venv has no pip. Remove .venv, and run this again."
     fi
     # Lessons 1 to 7 need neither OpenCV nor NumPy. Unquoted, as above.
     # shellcheck disable=SC2046

@@ -124,7 +124,9 @@ def make_calls(name, server, folder, calls=None):
     if calls is None:
         calls = caller.calls
     for call in calls:
-        yield call, caller.run(caller.filled(call.command), 60)
+        status, answer = caller.run(caller.filled(call.command), 60)
+        assert status == 0, call
+        yield call, answer
 
 
 def imported(name):

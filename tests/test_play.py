@@ -144,10 +144,13 @@ def test_promises_hold_or_not(promise, answer, expected):
 
 def test_how_a_script_is_read(tmp_path):
     script = tmp_path / "x.sh"
-    script.write_text("URL=x\nset -v\n\n# a\n# b\ncurl \\\n  -s\n#=> 1\n#=>\nhttp x\n")
+    script.write_text(
+        "URL=x\nset -v\n\n# a\n# b\\\ncurl \\\n  -s\n#=> 1\n#=>\nhttp x\n"
+    )
     preamble, calls = play.read_script(script)
     assert preamble == "URL=x\nset -v\n"
-    remark = "# a\n# b"
+    # Only in a command a "\" at the end has a meaning.
+    remark = "# a\n# b\\"
     assert calls == [
         play.Call(script, 6, remark, "curl \\\n  -s", ["1", ""]),
         play.Call(script, 10, remark, "http x", []),
@@ -195,10 +198,12 @@ def test_colour_only_on_a_terminal(monkeypatch):
     assert play.paint("ok", play.GREEN) == "ok"
 
 
-def test_a_lesson_that_holds(copy):
-    """A proxy, Flask settings and the folder it is called in do not disturb it."""
+def test_a_lesson_that_holds(copy, tmp_path):
+    """A proxy, settings of Flask and curl, and the folder it is called in do not
+    disturb it."""
+    (tmp_path / ".curlrc").write_text("include\n")
     env = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
-    env["FLASK_RUN_FROM_CLI"] = "true"
+    env |= {"FLASK_RUN_FROM_CLI": "true", "HOME": str(tmp_path)}
     done = play_copy(copy, 4, cwd="/", **env)
     assert done.returncode == 0, done.stdout
     _, calls = play.read_script(script_of("04_hooks"))
@@ -214,6 +219,19 @@ def test_a_lesson_that_holds(copy):
     assert f"\n04_hooks  {count}\n" in done.stdout
     assert done.stdout.endswith(f"\n\n{count} promises hold.\n")
     assert_nothing_left(copy)
+
+
+def test_a_command_that_fails_is_reported(copy):
+    """curl prints the 200, as promised. But it cannot save the answer."""
+    call = """curl -s -o no/folder -w '%{http_code}\\n' "$URL/hello"\n#=> 200\n"""
+    with (copy / "scripts" / "01_hello.sh").open("a") as script:
+        script.write(f"\n{call}")
+    done = play_copy(copy, 1)
+    assert done.returncode == 1, done.stdout
+    assert (
+        "\n     got| 200\n     got| (The command ended with status 23.)\n"
+        in done.stdout
+    )
 
 
 # The last two: the number of the call that fails first, from 0, and how many fail.
@@ -314,6 +332,8 @@ def test_a_lesson_has_many_names():
         ("watch 3 --url http://127.0.0.1:1", "watch starts the lesson itself"),
         ("watch 3 --step", "watch does not wait for Enter"),
         ("3 --url http://127.0.0.1:1 --limit 9", "--url has no time limit"),
+        ("3 --limit 0", "--limit is more than 0 and at most 86400 seconds"),
+        ("3 --limit inf", "--limit is more than 0 and at most 86400 seconds"),
         (
             "8 scripts/pictures/strawberries.jpg no.jpg",
             "one photograph at a time: what is no.jpg?",

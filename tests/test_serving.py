@@ -219,7 +219,8 @@ def test_whole_script(server, tmp_path):
     caller = play.Caller(script, url, ENVIRONMENT, cwd=tmp_path)
     assert len(caller.calls) > 14
     for call in caller.calls:
-        got = caller.run(call.command, 60)
+        status, got = caller.run(call.command, 60)
+        assert status == 0, call
         # The servers spell the reason beside the status each in their own way.
         got = re.sub(r"^HTTP/1.1 405 .*", "HTTP/1.1 405 METHOD NOT ALLOWED", got)
         assert play.holds(call.promise, got), f"{call}\n{call.promise}\n{got}"

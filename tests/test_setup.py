@@ -207,7 +207,7 @@ def test_a_venv_of_the_readers_own_is_kept(folder):
     """Made by hand, as the README shows: the set-up adds packages, nothing else."""
     log = folder / "log"
     python = folder / ".venv" / "bin" / "python"
-    program(python, 'echo "$@" >>"$LOG"')
+    program(python, 'case "$*" in *install*) echo "$@" >>"$LOG" ;; esac')
     own = folder / ".venv" / "own"
     own.write_text("the reader's")
     status, _, errors = run(folder, "setup", LOG=str(log))
@@ -221,10 +221,18 @@ def test_a_venv_of_the_readers_own_is_kept(folder):
     assert run(folder, "setup", LOG=str(log))[0] == 0
     assert_asked_for_all(log)
     # Again, and no network.
-    program(python, "exit 1")
+    program(python, '[ "$3" = --version ]')
     with (folder / "requirements.txt").open("a") as file:
         file.write("# no more\n")
-    assert run(folder, "setup")[0] == 1
+    status, _, errors = run(folder, "setup")
+    assert (status, errors.count("No network?")) == (1, 1)
+    # And no pip, as uv makes it.
+    program(python, "exit 1")
+    status, _, errors = run(folder, "setup")
+    assert status == 1
+    assert (
+        errors == "run.sh: your .venv has no pip. Remove .venv, and run this again.\n"
+    )
     assert python.exists()
     assert own.read_text() == "the reader's"
 
