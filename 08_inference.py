@@ -40,8 +40,7 @@ from werkzeug.exceptions import HTTPException
 
 # --- 1. THE REQUEST: files -> bytes -> numpy -> cv2 -> model -> JSON ------------------
 
-# The notes leave out the next line, and imports (notes: mistake 30).
-app = Flask(__name__)
+app = Flask(__name__)  # The notes lack this line, and imports (notes: mistake 30).
 
 
 # This view answers with what arrived: args from the URL, form and files from the body
