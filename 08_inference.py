@@ -1040,6 +1040,9 @@ def limit_memory(limit):
 
     # Two numbers: the limit, and the highest that it may become. Keep the second.
     _, highest = resource.getrlimit(resource.RLIMIT_DATA)
+    # You may have set a limit, too, for example with ulimit -d.
+    if highest != resource.RLIM_INFINITY:
+        limit = min(limit, highest)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, highest))
 
 

@@ -151,6 +151,15 @@ def test_a_worker_that_keeps_memory_is_replaced(worker, capfd):
     assert "a worker is replaced: it kept more than MAX_KEPT" in capfd.readouterr().err
 
 
+@pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
+def test_under_a_limit_of_the_system(tmp_path):
+    """400 MB for each process, less than a worker with MAX_MEMORY."""
+    lesson_8 = f"'{sys.executable}' '{ROOT / '08_inference.py'}'"
+    command = ["sh", "-c", f"ulimit -d 400000 && exec {lesson_8}"]
+    with serve(command, port_of("08_inference"), tmp_path) as server:
+        assert len(result_of(server, BERRIES)["detections"]) == 3
+
+
 def fail():
     raise OSError("too many open files")
 
