@@ -2,8 +2,8 @@
 
 Each block of the trunk has many channels inside. Its last layer, `project`, sums them,
 each times a weight, into the few that come out. Most of what comes out is made by some
-of the channels. Without the others the network is a fifth faster and a third
-smaller, with an F1 as good: README.md has the figures.
+of the channels. Without the others the network is a fifth faster and a third smaller,
+with an F1 as good: README.md has the figures.
 """
 
 import torch

@@ -61,9 +61,8 @@ def figures(rows, threshold=THRESHOLD):
 
     P, R, F1: precision, recall and F1, 2 P R / (P + R), of the boxes. found: how many
     of the pictures with ripe berries got a box. false: how many of those without any
-    berry got one.
-    image: for which part of these pictures "is a ripe berry in it?" is answered
-    rightly, if a box means yes."""
+    berry got one. image: for which part of these pictures "is a ripe berry in it?" is
+    answered rightly, if a box means yes."""
     right = drawn = wanted = 0
     with_ripe = without_any = found = false = 0
     for row in rows:

@@ -257,10 +257,10 @@ def environment(folder):
     variables["NO_PROXY"] = "127.0.0.1,localhost"
     # HTTPie would look for a newer version now and then, and say so in an answer.
     variables["HTTPIE_CONFIG_DIR"] = str(folder)
+    (folder / "config.json").write_text('{"disable_update_warnings": true}')
     # curl takes this empty file in place of the caller's own.
     variables["CURL_HOME"] = str(folder)
     (folder / ".curlrc").touch()
-    (folder / "config.json").write_text('{"disable_update_warnings": true}')
     return variables
 
 
@@ -566,7 +566,8 @@ def play_calls(calls, caller, server, result, options):
 
 
 def play_call(call, caller, server, options):
-    """Make a call and show it. Return False if its answer is not as promised.
+    """Make a call and show it. Return False if it fails, or its answer is not as
+    promised.
 
     With options.quiet show only what fails or what the server prints.
     """

@@ -56,6 +56,16 @@ def wait_until(condition, seconds=20):
     return result
 
 
+def first_to_compute(processes):
+    """Wait until one of these processes has computed for 0.2 s, and return it."""
+    before = {process: process.cpu_times().user for process in processes}
+
+    def busy():
+        return [p for p in processes if p.cpu_times().user > before[p] + 0.2]
+
+    return wait_until(busy)[0]
+
+
 @dataclass
 class Server:
     """A running server: its process, its URL and what it has printed so far."""

@@ -13,7 +13,15 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import requests
-from collection import ROOT, imported, lesson, port_of, serve, wait_until
+from collection import (
+    ROOT,
+    first_to_compute,
+    imported,
+    lesson,
+    port_of,
+    serve,
+    wait_until,
+)
 from pictures import arithmetic_jpeg, jpeg_with_empty_segments, transparent_webp
 from uploads import BERRIES, CRASHED, WORKERS, check_refused, result_of, upload
 
@@ -42,16 +50,6 @@ def ready_workers_of(server):
         before = now
         time.sleep(0.3)
     return workers
-
-
-def first_to_compute(processes):
-    """Wait until one of these processes has computed for 0.2 s, and return it."""
-    before = {process: process.cpu_times().user for process in processes}
-
-    def busy():
-        return [p for p in processes if p.cpu_times().user > before[p] + 0.2]
-
-    return wait_until(busy)[0]
 
 
 def is_alive(process):
@@ -160,30 +158,29 @@ def test_under_a_limit_of_the_system(tmp_path):
         assert len(result_of(server, BERRIES)["detections"]) == 3
 
 
-def fail():
-    raise OSError("too many open files")
+def failing(error):
+    """A function that raises this error."""
 
-
-def fail_unexpectedly():
-    raise AttributeError("poll")
-
-
-def start_no_thread(**_):
     def fail():
-        raise RuntimeError("can't start new thread")
+        raise error
 
-    return SimpleNamespace(start=fail)
+    return fail
+
+
+def not_starting(error):
+    """What takes the place of Process or Thread: its start() raises this error."""
+    return lambda **_: SimpleNamespace(start=failing(error))
 
 
 @pytest.mark.parametrize(
     ("name", "fake"),
     [
-        ("SPAWN.Pipe", fail),
-        ("SPAWN.Process", lambda **_: SimpleNamespace(start=fail)),
-        ("SPAWN.Process", lambda **_: SimpleNamespace(start=fail_unexpectedly)),
+        ("SPAWN.Pipe", failing(OSError("too many open files"))),
+        ("SPAWN.Process", not_starting(OSError("too many open files"))),
+        ("SPAWN.Process", not_starting(AttributeError("poll"))),
         # The process calls bool(pipe), and ends without saying "ready".
         ("run_worker", bool),
-        ("threading.Thread", start_no_thread),
+        ("threading.Thread", not_starting(RuntimeError("can't start new thread"))),
     ],
 )
 def test_a_worker_that_cannot_start_is_not_lost(name, fake, monkeypatch):
