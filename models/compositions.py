@@ -17,8 +17,8 @@ from torchvision.transforms import v2
 BATCH = 16
 # The longer side of a picture in pixels, in the first half of the training (faster) and
 # in the second. Both are less than the 384 of lesson 8: crop() often takes only a part
-# of a photograph. At 384 pixels the berries in it would be larger than those that
-# lesson 8 sees (the cure: FixRes, Touvron 2019).
+# of a photograph. Enlarged to 384, the berries in it would be larger than those that
+# lesson 8 sees (FixRes, Touvron 2019).
 SMALL = 224
 LARGE = 288
 # Picture.subject -> how many times as often as usual such a photograph is shown, among

@@ -273,6 +273,23 @@ def loss_of(outputs, goals, wanted_presence):
     return heat_loss + 2 * box_loss + 0.3 * presence_loss
 
 
+def to_int8(values):
+    """The weights of a convolution (channels, ...) as int8, and one scale for each
+    channel: int8 times scale is about the weight."""
+    # 1e-12: a channel of zeros is not divided by 0.
+    scale = np.abs(values).max((1, 2, 3)) / 127 + np.float32(1e-12)
+    return np.round(values / scale[:, None, None, None]).astype(np.int8), scale
+
+
+def round_weights(net):
+    """Round the weights of a network's convolutions, in place, as store_as_int8()
+    does."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            rounded, scale = to_int8(layer.weight.detach().numpy())
+            layer.weight.data = torch.from_numpy(rounded * scale[:, None, None, None])
+
+
 def store_as_int8(path):
     """Store the weights of the convolutions as int8, one scale for each channel.
 
@@ -286,9 +303,7 @@ def store_as_int8(path):
         if values.dtype != np.float32 or values.ndim < 4:
             initializers.append(weight)
             continue
-        # 1e-12: a channel of zeros is not divided by 0.
-        scale = np.abs(values).max((1, 2, 3)) / 127 + np.float32(1e-12)
-        rounded = np.round(values / scale[:, None, None, None]).astype(np.int8)
+        rounded, scale = to_int8(values)
         zero = np.zeros(len(scale), np.int8)
         names = []
         for part, array in (("int8", rounded), ("scale", scale), ("zero", zero)):

@@ -37,7 +37,7 @@ HELD_GROUPS = {
 
 
 class Picture(NamedTuple):
-    source: str  # where it comes from, such as "picker"; "held" for kept close-ups
+    source: str  # where it comes from, such as "picker"; "held" never trains
     subject: str  # what is in it: the class of a look-alike, otherwise the source
     group: str  # look-alikes of one group train together or not at all
     image: np.ndarray  # (height, width, 3) uint8, BGR

@@ -19,9 +19,9 @@ RIDGE = 1e-5
 @torch.no_grad()
 def prune(trunk, batches):
     """Leave out channels of each block of the trunk, in place. The weights of the
-    others change: for the pictures of fade() the block gives nearly the same as before.
+    others change: for the pictures, faded, the block gives nearly the same as before.
 
-    batches: of pictures (n, 3, height, width), float32 from 0 to 1."""
+    batches: the pictures, each (n, 3, height, width), float32 from 0 to 1."""
     measured = measure(trunk, batches)
     for block, (mean, covariance) in zip(trunk.blocks, measured, strict=True):
         # (outputs, channels)

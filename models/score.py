@@ -39,7 +39,7 @@ def judge(picture, boxes, scores):
         iou_of_free = np.where(is_free, iou, 0)
         is_right = iou_of_free.max(initial=0) >= 0.5
         if is_right:
-            # Found: a second box on it is wrong, unless it is on an UNKNOWN one, too.
+            # Taken: another box on it is wrong, unless on an UNKNOWN berry, too.
             is_free[iou_of_free.argmax()] = False
         elif (iou[kinds == UNKNOWN] >= 0.5).any():
             continue  # neither right nor wrong

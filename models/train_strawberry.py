@@ -36,7 +36,7 @@ import cv2
 import numpy as np
 import torch
 from compositions import BATCH, Painter
-from network import Net, export, loss_of
+from network import Net, export, loss_of, round_weights
 from photographs import read_data
 from pruning import prune
 from score import figures, judge_all, show_score
@@ -152,6 +152,8 @@ def train(args, data):
             average = averaged(parts)
             if step == args.steps:
                 print("\npruning, which takes half a minute", flush=True)
+                # Rounded first, as in a file: prune() fits what lesson 8 would compute.
+                round_weights(average.trunk)
                 more = range(args.steps, args.steps + PRUNING_BATCHES)
                 prune(average.trunk, (painter[n][0].float() / 255 for n in more))
             finish_round(args.out, checkpoint, parts, average, data.dev, step, seconds)

@@ -241,7 +241,7 @@ def end_at_signals():
 def environment(folder):
     """Return the environment variables for a lesson and for its calls. The settings of
     curl and HTTPie are in the folder."""
-    # The caller's own settings must not change what is played.
+    # The reader's own settings must not change what is played.
     variables = {
         name: value
         for name, value in os.environ.items()
@@ -258,7 +258,7 @@ def environment(folder):
     # HTTPie would look for a newer version now and then, and say so in an answer.
     variables["HTTPIE_CONFIG_DIR"] = str(folder)
     (folder / "config.json").write_text('{"disable_update_warnings": true}')
-    # curl takes this empty file in place of the caller's own.
+    # curl takes this empty file in place of the reader's own.
     variables["CURL_HOME"] = str(folder)
     (folder / ".curlrc").touch()
     return variables
@@ -476,18 +476,21 @@ def fold(line, width):
         return [line]
     lines = []
     depth = 0
-    # An object in a list begins a line.
-    for part in re.split(r"(?<=\[)(?=\{)|(?<=\},)(?=\{)", line):
+    quoted = r'"(?:\\.|[^"\\])*"'
+    # An object in a list begins a line. A text stays whole: it may hold "},{", too.
+    pattern = rf"({quoted})|(?<=\[)(?=\{{)|(?<=\}},)(?=\{{)"
+    for part in re.sub(pattern, lambda found: found[1] or "\n", line).split("\n"):
         indent = "    " * depth
         piece = indent
         # A word is what stands between two commas; a text in quotes may hold commas.
-        for word in re.findall(r"""(?:"(?:\\.|[^"\\])*"|[^,])+,?|,""", part):
+        for word in re.findall(rf"(?:{quoted}|[^,])+,?|,", part):
             if len(piece + word) > width and piece.strip():
                 lines.append(piece)
                 piece = indent + "    "
             piece += word
         lines.append(piece)
-        depth += part.count("[") - part.count("]")
+        outside = re.sub(quoted, "", part)
+        depth += outside.count("[") - outside.count("]")
     return lines
 
 

@@ -19,10 +19,10 @@ NAMES = [lesson.stem for lesson in LESSONS]
 PICTURES = ROOT / "scripts" / "pictures"
 # The notes that the lessons cite. They are not in this repository, and may be missing.
 READERS_NOTES = ROOT.parent / "shared" / "notes.md"
-HTTPIE_SETTINGS = tempfile.TemporaryDirectory()
-atexit.register(HTTPIE_SETTINGS.cleanup)
+SETTINGS = tempfile.TemporaryDirectory()
+atexit.register(SETTINGS.cleanup)
 # For a lesson and its calls, as in scripts/play.py.
-ENVIRONMENT = play.environment(Path(HTTPIE_SETTINGS.name))
+ENVIRONMENT = play.environment(Path(SETTINGS.name))
 # With this variable lesson 4 would print at once even without flush=True.
 ENVIRONMENT.pop("PYTHONUNBUFFERED", None)
 

@@ -42,7 +42,7 @@ def ready(posix, copy):
     that runs the tests."""
     venv = copy / ".venv"
     venv.mkdir()
-    # Not what run.sh and test.sh write: through links those would write the real files.
+    # Not the marks of run.sh and test.sh: they would write through the links.
     for entry in Path(sys.prefix).iterdir():
         if not entry.name.startswith(("ready", "made-by", "test-ready")):
             (venv / entry.name).symlink_to(entry)

@@ -121,7 +121,6 @@ app.run(port=8080, debug=True, use_reloader=False)
         ]:
             page = get(server.url, host)
             assert page.status_code == 500
-            assert page.text != "our page"
             assert "a secret in the source" in page.text
             assert f"EVALEX = {has_console}" in page.text
             key = re.search(r'SECRET = "(\w+)"', page.text)[1]
@@ -204,7 +203,7 @@ def test_mistake_22_httpie_reads_standard_input(tmp_path):
 def test_mistake_25_the_shell_cuts_at_the_ampersand(tmp_path):
     with lesson("07_request_args", tmp_path) as server:
         path = "/login?user_name=foo&tmp_parameter=bar"
-        cut = shell(f"curl -s {server.url}{path}\nwait")  # curl is behind "&"
+        cut = shell(f"curl -s {server.url}{path}\nwait")  # wait: for curl
         whole = shell(f'curl -s "{server.url}{path}"')
         asked = [request[1] for request in server.requests()]
     assert asked == ["/login?user_name=foo", path]

@@ -172,8 +172,8 @@ def test_values_stand_for_names_but_not_between_single_quotes():
 
 def test_long_json_is_folded_and_nothing_else():
     berry = '{"label":"strawberry","score":0.8,"box":[277,227,116,165]}'
-    text = "x, " * 40
-    line = f'{{"model":"strawberry","results":[{berry},{berry}],"text":"{text}"}}'
+    text = "x, },{[" * 20
+    line = f'{{"model":"[strawberry","results":[{berry},{berry}],"text":"{text}"}}'
     folded = play.fold(line, 80)
     # A text is not cut.
     *others, last = folded
@@ -349,9 +349,9 @@ def test_wrong_words_are_named_and_help_is_given(words, message, capsys, monkeyp
 
 
 def test_against_a_server_of_the_readers_own(copy, tmp_path):
+    # Not on the lesson's usual port.
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    # Not on the lesson's usual port.
     command = [sys.executable, "-m", "flask", "--app", str(ROOT / "01_hello.py"), "run"]
     with serve([*command, "--port", str(port)], port, tmp_path) as server:
         done = play_copy(copy, 1, "--url", server.url)
@@ -373,7 +373,6 @@ def test_own_photograph(copy, posix):
     assert done.returncode == 0, done.stdout
     name_in_json = r"""my, photo; \"딸기\" & $HOME's.jpg"""
     assert f'"filename":"{name_in_json}"' in done.stdout
-    assert "is not a JPEG, PNG or WebP" not in done.stdout
     _, calls = play.read_script(copy / "scripts" / "08_inference.sh")
     count = sum("$PHOTO" not in call.command for call in calls)
     assert count > 0
@@ -383,7 +382,7 @@ def test_own_photograph(copy, posix):
 
 def test_own_file_that_is_no_picture(copy):
     """The error is shown, not saved as answer.jpg."""
-    keep_calls(copy / "scripts" / "08_inference.sh", "$PHOTO", "qrcode")
+    keep_calls(copy / "scripts" / "08_inference.sh", "$PHOTO")
     (copy / "my.jpg").write_text("no picture")
     done = play_copy(copy, 8, "my.jpg")
     assert done.returncode == 0, done.stdout

@@ -220,8 +220,8 @@ def test_half_ripe_berries_teach_nothing():
     assert answers.target(np.zeros((0, 5)), 320, 320)[1] == 0
 
 
-def test_a_berry_counts_once():
-    """A second box on a berry is wrong, a box on a half-ripe berry is not counted."""
+def test_figures_leave_out_weak_boxes():
+    """The box of 0.6 counts at a threshold of 0.5, not at 0.8."""
     boxes = np.array([[0, 0, 10, 10], [1, 0, 10, 10], [50, 50, 10, 10], [80, 0, 9, 9]])
     labels = [[photographs.RIPE, 0, 0, 10, 10], [photographs.UNKNOWN, 50, 50, 10, 10]]
     labels = np.array(labels, np.float32)
@@ -229,7 +229,6 @@ def test_a_berry_counts_once():
     row = score.judge(picture, boxes, [0.9, 0.8, 0.7, 0.6])
     assert row == (picture, 1, True, [(0.9, True), (0.8, False), (0.6, False)])
     assert score.figures([row], 0.5).startswith("P 0.333 R 1.000 F1 0.500 ")
-    # Without the box of 0.6.
     assert score.figures([row], 0.8).startswith("P 0.500 R 1.000 F1 0.667 ")
 
 
@@ -344,7 +343,7 @@ def test_a_pruned_trunk_gives_nearly_the_same(torch_is_here):
     with torch.no_grad():
         before = trunk(pictures)
         widths = [block.depthwise.groups for block in trunk.blocks]
-        # fade() gives each another contrast.
+        # prune() gives each another contrast.
         pruning.prune(trunk, [pictures.repeat(4, 1, 1, 1)] * 3)
         after = trunk(pictures)
     pruned = [block.depthwise.groups for block in trunk.blocks]

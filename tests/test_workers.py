@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_read_to_its_end(worker):
 
 @pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
 def test_a_worker_that_keeps_memory_is_replaced(worker, capfd):
-    """A hostile JPEG that is read; then the picture that needs the most memory."""
+    """The picture that needs the most memory, before and after a hostile JPEG."""
     # A new process: capfd misses what the fixture's own process prints.
     worker.stop()
     worker.start()
@@ -197,7 +197,7 @@ def test_a_worker_that_cannot_start_is_not_lost(name, fake, monkeypatch):
 
 
 def test_processes_start_and_end_one_at_a_time(monkeypatch):
-    """Python 3.11.2 has but one list of them."""
+    """At the same time it may fail in Python 3.11.2."""
     module = imported("08_inference")
     busy = []
 
@@ -229,7 +229,7 @@ def test_processes_start_and_end_one_at_a_time(monkeypatch):
 
 
 def test_a_new_worker_that_takes_no_picture_is_ended(worker, monkeypatch):
-    """It does not keep the task: its next answer would be that of this one."""
+    """Otherwise its answer to this task would come for the next one."""
     monkeypatch.setattr(worker, "send_task", lambda task: False)
     with pytest.raises(RuntimeError, match="does not take a picture"):
         worker.ask(io.BytesIO(BERRIES), "strawberry", False)
@@ -297,7 +297,7 @@ def find_none(img):
     command = [sys.executable, "08_inference.py"]
     with serve(command, port_of("08_inference"), tmp_path) as server:
         result_of(server, BERRIES)
-        before = workers_of(server)
+        before = ready_workers_of(server)
         for _ in range(3):
             response = upload(server, ("x", BERRIES), model_type="none")
             assert (response.status_code, list(response.json())) == (500, ["error"])
