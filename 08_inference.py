@@ -257,8 +257,10 @@ def read_qrcode(detector, img, four):
 # Read the neural network when this file is loaded. Each worker loads this file (part 4
 # says how), so each has a network of its own, and looks at one picture at a time. Two
 # pictures at the same time in one network would give errors or wrong answers.
-# app.root_path is the folder of this file.
-NET = cv2.dnn.readNetFromONNX(os.path.join(app.root_path, "models", "strawberry.onnx"))
+# app.root_path is the folder of this file. Read the file with NumPy: in a folder with
+# Korean letters OpenCV would not find it on Windows.
+NET_FILE = os.path.join(app.root_path, "models", "strawberry.onnx")
+NET = cv2.dnn.readNetFromONNX(np.fromfile(NET_FILE, np.uint8))
 # The network looks at pictures whose longer side has 384 pixels. Both sides must be
 # multiples of 32. It answers for each cell of 4 x 4 pixels.
 NET_SIDE = 384
@@ -332,10 +334,10 @@ def find_strawberries(img):
 # Add your own model here, and its function above: the end of this file has an example.
 # After a restart the page and the error message list it, and ?draw=1 works with it. If
 # your model needs a file, for example a neural network, read it outside the function,
-# as the line that starts with NET = does above: then every worker reads it once, while
-# it starts. Each picture may take at most MAX_SECONDS and (on Linux) MAX_MEMORY. A
-# worker that then keeps over MAX_KEPT bytes is replaced. If your model needs more,
-# make these three numbers in part 4 larger.
+# as NET is read above: then every worker reads it once, while it starts. Each picture
+# may take at most MAX_SECONDS and (on Linux) MAX_MEMORY. A worker that then keeps over
+# MAX_KEPT bytes is replaced. If your model needs more, make these three numbers in part
+# 4 larger.
 # The server's terminal shows what your model print()s or writes with
 # app.logger.warning(), and the traceback if it raises an exception.
 MODELS = {
@@ -612,9 +614,15 @@ def read_form():
     try:
         # Asking for the form makes Flask read the body of the request.
         len(request.form)
-    except (HTTPException, OSError):
-        # 413, or a full disk: pass it on.
+    except HTTPException:
+        # For example 413: pass it on.
         raise
+    except OSError:
+        # For example, the disk is full. Do not pass it on: Flask would log it with the
+        # path of the request. A client may have put line breaks into it, and what looks
+        # like lines of the log.
+        app.logger.exception("the body of a request could not be read")
+        abort(500)
     except Exception:
         # Servers such as gunicorn have their own exceptions for a body that breaks the
         # rules of HTTP.
@@ -1007,17 +1015,17 @@ def answer_of_worker(data, model_type, wants_picture):
 
 def is_out_of_memory(error):
     """Whether an exception says that there is not enough memory."""
+    # Not error.code: if OpenCV does not set it, it is that of an earlier exception.
     if isinstance(error, cv2.error):
-        return error.code == cv2.Error.StsNoMem
+        text = str(error)
+        return "Insufficient memory" in text or "bad_alloc" in text
     return isinstance(error, MemoryError)
 
 
 def has_too_many_pixels(error):
     """Whether cv2.imdecode() has raised this exception because of MAX_PIXELS."""
-    if isinstance(error, cv2.error):
-        # The function inside imdecode() that checks the size.
-        return error.func == "validateInputImageSize"
-    return False
+    # The function inside imdecode() that checks the size.
+    return isinstance(error, cv2.error) and "validateInputImageSize" in str(error)
 
 
 def held_memory():

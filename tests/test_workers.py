@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import SimpleNamespace
 
+import cv2
 import psutil
 import pytest
 import requests
@@ -22,8 +23,25 @@ from collection import (
     serve,
     wait_until,
 )
-from pictures import arithmetic_jpeg, jpeg_with_empty_segments, transparent_webp
-from uploads import BERRIES, CRASHED, WORKERS, check_refused, result_of, upload
+from pictures import (
+    PNG_END,
+    arithmetic_jpeg,
+    jpeg_with_empty_segments,
+    png_chunk,
+    png_head,
+    transparent_webp,
+)
+from uploads import (
+    BERRIES,
+    CRASHED,
+    TOO_MANY_PIXELS,
+    TWO_LINES,
+    WORKERS,
+    check_no_second_line,
+    check_refused,
+    result_of,
+    upload,
+)
 
 SLOW = arithmetic_jpeg(1000)
 SCATTERED = jpeg_with_empty_segments(1_200_000)
@@ -158,6 +176,19 @@ def test_under_a_limit_of_the_system(tmp_path):
         assert len(result_of(server, BERRIES)["detections"]) == 3
 
 
+def test_a_body_that_cannot_be_stored(tmp_path, posix):
+    """As on a full disk. Here, too, a path is one line in the log."""
+    lesson_8 = f"'{sys.executable}' '{ROOT / '08_inference.py'}'"
+    # A file may have 1000 blocks: half a megabyte, or one, as the shell counts.
+    command = ["sh", "-c", f"ulimit -f 1000 && exec {lesson_8}"]
+    with serve(command, port_of("08_inference"), tmp_path) as server:
+        files = {"img_file": bytes(2_000_000)}
+        response = requests.post(server.url + TWO_LINES, files=files, timeout=60)
+        assert (response.status_code, list(response.json())) == (500, ["error"])
+        assert "the body of a request could not be read\nTraceback" in server.log
+        check_no_second_line(server)
+
+
 def failing(error):
     """A function that raises this error."""
 
@@ -234,6 +265,22 @@ def test_a_new_worker_that_takes_no_picture_is_ended(worker, monkeypatch):
     with pytest.raises(RuntimeError, match="does not take a picture"):
         worker.ask(io.BytesIO(BERRIES), "strawberry", False)
     assert worker.process is None
+
+
+def test_a_mistake_of_a_model_is_a_bug_whatever_came_before(module, monkeypatch):
+    """OpenCV keeps the number and the function of its last exception."""
+
+    def find_nothing(img):
+        raise cv2.error("a mistake of the model")
+
+    monkeypatch.setitem(module.MODELS, "wrong", find_nothing)
+    # This process has OpenCV's own limit: a thousand million pixels.
+    too_large = png_head(40_000, 40_000) + png_chunk(b"IDAT", b"") + PNG_END
+    answer = module.answer_of_worker(too_large, "wrong", False)
+    assert answer == ("bad picture", TOO_MANY_PIXELS)
+    status, text = module.answer_of_worker(BERRIES, "wrong", False)
+    assert status == "bug"
+    assert text.endswith("a mistake of the model\n")
 
 
 def test_no_worker_survives_the_server(server):

@@ -22,6 +22,9 @@ REFUSALS = [NO_FORMAT, DAMAGED, WRONG_SIZE, TOO_MANY_PIXELS]
 REFUSALS += [TOO_SLOW, TOO_MUCH_MEMORY, CRASHED]
 TOO_LARGE = "request: over 16 MB, 20 parts or 100 kB of text"
 
+# A path that tries to write a second line into the log.
+TWO_LINES = "/<img>%0aa%20second%20line"
+
 
 def upload(server, *files, query="", method="POST", **fields):
     """Send (filename, bytes) pairs as img_file; the response.
@@ -48,6 +51,12 @@ def check_refused(response, status, text):
     assert response.status_code == status, response.text
     assert response.headers["Content-Type"] == "application/json"
     assert response.json() == {"error": text}
+
+
+def check_no_second_line(server):
+    """After a request for TWO_LINES: the log names it once, in a line of its own."""
+    (line,) = [line for line in server.log.splitlines() if "second" in line]
+    assert line.startswith("127.0.0.1 ")
 
 
 def check_result(result):
