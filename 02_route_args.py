@@ -45,7 +45,7 @@ def get_number(number):
 
 
 # In <path:name> the word path is a converter, as int is above: it takes the rest of the
-# URL's path, including every "/".
+# URL's path, including "/".
 # The other converters of Flask:
 #     <float:price>           a number with a point: 1.5, but not 1
 #     <string(length=2):code> a string of two characters

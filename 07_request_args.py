@@ -57,8 +57,8 @@ def even():
     # BadRequestKeyError, and the client gets a 400.
     text = request.args["number"]
 
-    # int() raises ValueError if the text is not a whole number. Then tell the client
-    # which argument is wrong, and why.
+    # int() raises ValueError if the text is not a whole number (or has more than 4300
+    # digits). Then tell the client which argument is wrong, and why.
     try:
         number = int(text)
     except ValueError:

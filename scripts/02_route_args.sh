@@ -9,6 +9,8 @@ URL=${1:-http://127.0.0.1:8080}
 # In a script HTTPie may look for input from another program (standard input): it then
 # waits for this input, or sends it as the body. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }
+# Ask the lesson itself, even if a proxy is set on this computer.
+export no_proxy=127.0.0.1,localhost NO_PROXY=127.0.0.1,localhost
 # Only lesson 2 has the path /folder/a.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/folder/a") in
     200) ;;
@@ -35,7 +37,7 @@ curl -s -w '\n' "$URL/test/-1" "$URL/test/1.5"
 #=> test: -1 (a string)
 #=> test: 1.5 (a string)
 
-# <path:name> takes the rest of the path, including every "/".
+# <path:name> takes the rest of the path, including "/".
 curl -s -w '\n' "$URL/folder/2026/11/photo.jpg"
 #=> folder: 2026/11/photo.jpg
 

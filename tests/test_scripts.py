@@ -126,7 +126,8 @@ def test_a_script_by_hand_prints_remarks_commands_answers_and_promises(tmp_path)
     with lesson("01_hello", tmp_path) as server:
         done = subprocess.run(
             ["sh", str(script_of("01_hello")), server.url],
-            env=ENVIRONMENT,
+            # A proxy that does not answer: it must not be asked.
+            env=ENVIRONMENT | {"http_proxy": "http://127.0.0.1:1", "no_proxy": ""},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
