@@ -10,7 +10,7 @@ URL=${1:-http://127.0.0.1:8080}
 # waits for this input, or sends it as the body. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Ask the lesson itself, even if a proxy is set on this computer.
-export no_proxy=127.0.0.1,localhost NO_PROXY=127.0.0.1,localhost
+export no_proxy="*" NO_PROXY="*"
 # Only lesson 4 has the path /hosts.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/hosts") in
     200) ;;

@@ -11,7 +11,7 @@ URL=${1:-http://127.0.0.1:8080}
 # (notes: mistake 22).
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Ask the lesson itself, even if a proxy is set on this computer.
-export no_proxy=127.0.0.1,localhost NO_PROXY=127.0.0.1,localhost
+export no_proxy="*" NO_PROXY="*"
 # Only lesson 6 has the path /json_test.
 case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/json_test") in
     200) ;;

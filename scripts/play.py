@@ -252,9 +252,11 @@ def environment(folder):
         str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
     )
     variables["PYTHONUTF8"] = "1"
-    # With http_proxy set, the calls would go to the proxy.
-    variables["no_proxy"] = "127.0.0.1,localhost"
-    variables["NO_PROXY"] = "127.0.0.1,localhost"
+    # Ask the lesson itself, even if a proxy is set on this computer.
+    variables["no_proxy"] = "*"
+    variables["NO_PROXY"] = "*"
+    # HTTPie would send a password from ~/.netrc.
+    variables["NETRC"] = os.devnull
     # HTTPie would look for a newer version now and then, and say so in an answer.
     variables["HTTPIE_CONFIG_DIR"] = str(folder)
     (folder / "config.json").write_text('{"disable_update_warnings": true}')
@@ -729,7 +731,7 @@ def lesson_named(text):
     stem = Path(text).stem
     for lesson in LESSONS:
         number = lesson.stem.split("_")[0]
-        if stem == lesson.stem or (stem.isdigit() and int(stem) == int(number)):
+        if stem == lesson.stem or (stem.isdecimal() and int(stem) == int(number)):
             return lesson
     return None
 
@@ -741,6 +743,7 @@ def script_of(lesson):
 def read_arguments(words):
     """Return what the command line asks for. (main() adds folder and env.)"""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="run.sh",
         usage="sh scripts/run.sh [watch] [LESSON [PHOTO]] [--step] [--url URL] "
         "[--limit SECONDS]",
@@ -763,6 +766,9 @@ def read_arguments(words):
     # run.sh asks this before it installs anything.
     parser.add_argument("--lessons", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(words)
+    if options.url:
+        # As a browser's address bar copies it: with "/" at its end.
+        options.url = options.url.rstrip("/")
     words = options.words
     options.watch = words[:1] == ["watch"]
     options.quiet = False

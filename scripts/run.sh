@@ -22,6 +22,11 @@ for name in python3 python python3.14 python3.13 python3.12 python3.11; do
 done
 [ -n "$python" ] ||
     stop "Python 3.11 or newer is missing. Install python3, then run this again."
+# Where .venv is activated, take the Python that it was made from: below, .venv may be
+# removed and made anew.
+case $(command -v "$python") in
+"$venv"/*) python=$("$python" -c 'import sys; print(sys._base_executable)') ;;
+esac
 case " $* " in
 *' --help '* | *' -h '*) exec "$python" "$here/scripts/play.py" --help ;;
 ' setup ') lessons='all, with 08_inference' ;;
@@ -30,10 +35,12 @@ esac
 command -v curl >/dev/null ||
     stop "curl is missing. Debian, Ubuntu: apt install curl. Then run this again."
 
-# --- Set-up: once, and again when requirements.txt changes or the folder moves.
+# --- Set-up: once, and again when requirements.txt or Python changes or the folder moves.
 
 # A .venv of this script that is not ready (Ctrl+C, no network) is removed. Yours is kept.
 remove_half_made_venv() {
+    # A second Ctrl+C does not stop the removal.
+    trap '' HUP INT QUIT TERM
     if [ -f "$venv/made-by-run.sh" ] && [ ! -f "$venv/ready" ]; then
         rm -rf "$venv"
     fi
@@ -50,9 +57,14 @@ find_bin() {
     [ ! -d "$venv/Scripts" ] || bin=$venv/Scripts # Windows
 }
 
-wanted="$here $(cksum <"$here/requirements.txt")"
+# What a finished set-up writes into .venv: the folder, the version of Python, and the
+# checksum of the requirements.
+wanted() {
+    version=$("$bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    echo "$here $version $(cksum <"$here/requirements.txt")"
+}
 is_ready() {
-    [ -x "$bin/python" ] && [ "$(cat "$venv/$1" 2>/dev/null)" = "$wanted" ]
+    [ -x "$bin/python" ] && [ "$(cat "$venv/$1" 2>/dev/null)" = "$(wanted)" ]
 }
 
 # Only what is built already: to build OpenCV takes an hour and a compiler.
@@ -94,7 +106,7 @@ if ! is_ready ready; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         stop "venv is missing. Debian, Ubuntu: apt install python3-venv. Then run this again."
     echo "Setting up .venv: this once, less than a minute."
-    if [ ! -d "$venv" ] || [ -f "$venv/made-by-run.sh" ]; then
+    if [ ! -e "$venv" ] || [ -f "$venv/made-by-run.sh" ]; then
         rm -rf "$venv"
         mkdir "$venv" || exit 1
         : >"$venv/made-by-run.sh" || exit 1
@@ -103,12 +115,14 @@ if ! is_ready ready; then
     elif ! "$bin/python" -m pip --version >/dev/null 2>&1; then
         # "uv venv" makes such a .venv.
         stop "your .venv has no pip. Remove .venv, and run this again."
+    elif ! "$bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        stop "your .venv has a Python older than 3.11. Remove .venv, and run this again."
     fi
     # Lessons 1 to 7 need neither OpenCV nor NumPy. Unquoted, as above.
     # shellcheck disable=SC2046
     install $(requirements | grep -v -e opencv -e numpy) ||
         stop "could not install the packages, see above. No network? Run this again."
-    echo "$wanted" >"$venv/ready"
+    wanted >"$venv/ready"
 fi
 case $lessons in *08_inference*)
     if ! is_ready ready-for-8; then
@@ -116,12 +130,12 @@ case $lessons in *08_inference*)
         # Until this is over, .venv is not ready.
         rm -f "$venv/ready"
         if add_opencv; then
-            echo "$wanted" >"$venv/ready-for-8"
+            wanted >"$venv/ready-for-8"
         else
             echo "run.sh: no OpenCV, see above. No network? Run this again." >&2
             echo "Lessons 1 to 7 run without it, lesson 8 does not." >&2
         fi
-        echo "$wanted" >"$venv/ready"
+        wanted >"$venv/ready"
     fi
     ;;
 esac

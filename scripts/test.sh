@@ -3,7 +3,7 @@
 # requirements-test.txt names. Arguments go to pytest: sh scripts/test.sh -k hello
 set -eu
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-cd "$(dirname "$0")/.."
+CDPATH='' cd -- "$(dirname -- "$0")/.."
 sh scripts/run.sh setup
 bin=.venv/bin
 [ -d $bin ] || bin=.venv/Scripts

@@ -320,6 +320,11 @@ def test_a_lesson_has_many_names():
     assert play.lesson_named("scripts/03_errorhandler.sh") == LESSONS[2]
 
 
+def test_a_slash_at_the_end_of_a_url_is_dropped():
+    """A browser's address bar adds it."""
+    assert play.read_arguments(["1", "--url", "http://a:1/"]).url == "http://a:1"
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
@@ -332,6 +337,7 @@ def test_a_lesson_has_many_names():
         ("watch 3 --url http://127.0.0.1:1", "watch starts the lesson itself"),
         ("watch 3 --step", "watch does not wait for Enter"),
         ("3 --url http://127.0.0.1:1 --limit 9", "--url has no time limit"),
+        ("--lesson 3", "unrecognized arguments: --lesson"),
         ("3 --limit 0", "--limit is more than 0 and at most 86400 seconds"),
         ("3 --limit inf", "--limit is more than 0 and at most 86400 seconds"),
         (

@@ -127,7 +127,8 @@ def test_a_script_by_hand_prints_remarks_commands_answers_and_promises(tmp_path)
         done = subprocess.run(
             ["sh", str(script_of("01_hello")), server.url],
             # A proxy that does not answer: it must not be asked.
-            env=ENVIRONMENT | {"http_proxy": "http://127.0.0.1:1", "no_proxy": ""},
+            env=ENVIRONMENT
+            | {"http_proxy": "http://127.0.0.1:1", "no_proxy": "", "NO_PROXY": ""},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

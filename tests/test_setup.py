@@ -191,16 +191,42 @@ def test_a_newer_python_beside_an_old_one(folder, tmp_path):
 
 
 def test_a_folder_that_moved_is_set_up_anew(folder, tmp_path):
-    """Only the folder in .venv/ready is another one: the checksum is right."""
-    program(folder / ".venv" / "bin" / "python", "exit 0")
+    """Only the folder in .venv/ready is another one."""
+    program(folder / ".venv" / "bin" / "python", "echo 3.12")
     sums = cksum((folder / "requirements.txt").read_bytes())
     for name in ("made-by-run.sh", "ready", "left-over"):
-        (folder / ".venv" / name).write_text(f"/elsewhere {sums}")
+        (folder / ".venv" / name).write_text(f"/elsewhere 3.12 {sums}")
     inside = program(tmp_path / "inside", "exit 0")
     path = machine(tmp_path, python3=FAKE_VENV)
     assert run(folder, "1", PATH=path, PYTHON_INSIDE=inside)[0] == 0
     assert str(folder) in (folder / ".venv" / "ready").read_text()
     assert not (folder / ".venv" / "left-over").exists()
+
+
+def test_after_a_change_of_python_all_is_set_up_anew(folder, tmp_path):
+    path = machine(tmp_path, python3=FAKE_VENV)
+    left_over = folder / ".venv" / "left-over"
+    for version, is_kept in [("3.12", False), ("3.12", True), ("3.13", False)]:
+        inside = program(tmp_path / "inside", f"echo {version}")
+        assert run(folder, "1", PATH=path, PYTHON_INSIDE=inside)[0] == 0
+        assert left_over.exists() == is_kept
+        left_over.touch()
+
+
+def test_an_activated_venv_is_made_anew_with_the_same_python(folder, tmp_path):
+    """Its Python is the first in PATH, but is removed with it. The next is too old."""
+    path = machine(tmp_path, python3=OLD_PYTHON)
+    base = program(tmp_path / "base", FAKE_VENV)
+    program(folder / ".venv" / "bin" / "python", "echo 3.12")
+    answer = (
+        f"""case "$*" in *_base_executable*) echo "{base}" ;; *) {PYTHON} ;; esac"""
+    )
+    program(folder / ".venv" / "bin" / "python3", answer)
+    (folder / ".venv" / "made-by-run.sh").touch()
+    inside = program(tmp_path / "inside", "exit 0")
+    path = f"{folder}/.venv/bin:{path}"
+    status, _, errors = run(folder, "1", PATH=path, PYTHON_INSIDE=inside)
+    assert (status, errors) == (0, "")
 
 
 def test_a_venv_of_the_readers_own_is_kept(folder):
@@ -221,11 +247,16 @@ def test_a_venv_of_the_readers_own_is_kept(folder):
     assert run(folder, "setup", LOG=str(log))[0] == 0
     assert_asked_for_all(log)
     # Again, and no network.
-    program(python, '[ "$3" = --version ]')
+    program(python, '[ "$1" = -c ] || [ "$3" = --version ]')
     with (folder / "requirements.txt").open("a") as file:
         file.write("# no more\n")
     status, _, errors = run(folder, "setup")
     assert (status, errors.count("No network?")) == (1, 1)
+    # And too old.
+    program(python, '[ "$1" = -m ]')
+    status, _, errors = run(folder, "setup")
+    assert status == 1
+    assert errors.startswith("run.sh: your .venv has a Python older than 3.11. Remove")
     # And no pip, as uv makes it.
     program(python, "exit 1")
     status, _, errors = run(folder, "setup")
