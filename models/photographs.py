@@ -21,8 +21,7 @@ HELD_GROUPS = {
     # Two blocks of the orchard.
     "apple-orchard block 9",
     "apple-orchard block 10",
-    # Eight fruits that Fruits-360 filmed: the beginning of our file name, then its
-    # folder there.
+    # Eight groups of Fruits-360: the beginning of our file name, then its folder there.
     "f360 Nectarine",
     "f360c Apple Braeburn 1",
     "f360o apple_braeburn_1",
