@@ -92,8 +92,8 @@ def look_at_picture(data, model_type, wants_picture):
     # Decode them: from a compressed file to pixels. The picture is an array (height,
     # width, 3) of uint8: blue, green and red of each pixel.
     img = cv2.imdecode(numbers, IMREAD_MODES[reduction])
-    # None: a bad file, or too little memory (notes: mistakes 31, 32). If imdecode raises
-    # an exception instead, answer_of_worker() in part 4 catches it.
+    # None: a bad file, or too little memory (notes: mistakes 31, 32). If imdecode
+    # raises an exception instead, answer_of_worker() in part 4 catches it.
     if img is None:
         raise BadPicture("cannot be read: it is damaged, or takes too much memory")
     detections = inference(img, model_type)
@@ -133,7 +133,7 @@ def asked_draw():
 
 
 def asked_files(wants_picture):
-    """The files to look at: 1 to MAX_FILES (like FILES_ALLOWED, in part 4)."""
+    """The files to look at. (MAX_FILES and FILES_ALLOWED are in part 4.)"""
     # request.files["img_file"] is the first file alone; getlist() gives all of them
     # (notes: mistake 27). Leave out a file without a name: a browser sends one if
     # nobody has chosen a file.
@@ -335,11 +335,12 @@ def find_strawberries(img):
 # After a restart the page and the error message list it, and ?draw=1 works with it. If
 # your model needs a file, for example a neural network, read it outside the function,
 # as NET is read above: then every worker reads it once, while it starts. Each picture
-# may take at most MAX_SECONDS and (on Linux) MAX_MEMORY. A worker that then keeps over
-# MAX_KEPT bytes is replaced. If your model needs more, make these three numbers in part
-# 4 larger.
+# may take at most MAX_SECONDS and (on Linux) MAX_MEMORY, and leave MAX_KEPT bytes
+# behind in its worker. If your model needs more, make these three numbers in part 4
+# larger.
 # The server's terminal shows what your model print()s or writes with
-# app.logger.warning(), and the traceback if it raises an exception.
+# app.logger.warning(). If it raises an exception, the client gets a 500, and the
+# terminal shows the traceback.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -412,7 +413,8 @@ def choose_reduction(data):
     if size is None:
         return 1
     width, height = size
-    # Check the full size here: imdecode counts the pixels of the smaller picture.
+    # Check the full size here: the limit that imdecode keeps (WORKER_ENVIRONMENT, in
+    # part 4) is for the smaller picture.
     if width * height > MAX_PIXELS:
         raise BadPicture(TOO_MANY_PIXELS)
     longer_side = max(width, height)
@@ -592,8 +594,7 @@ MEGABYTES = MAX_REQUEST // 1_000_000
 # For requests of curl -F and of the page: how many fields and files together.
 MAX_PARTS = 20
 # How many bytes in each text field, and in the headers of each file. (Keep it above
-# 70000: Werkzeug reads 65536 bytes at a time. They, and a few left from before, must
-# fit into MAX_TEXT.)
+# 70000: the 65536 bytes that Werkzeug reads at a time must fit, and a few more.)
 MAX_TEXT = 100_000
 KILOBYTES = MAX_TEXT // 1000
 # Above one of these limits the answer is 413, with this text.
@@ -619,8 +620,7 @@ def read_form():
         raise
     except OSError:
         # For example, the disk is full. Do not pass it on: Flask would log it with the
-        # path of the request. A client may have put line breaks into it, and what looks
-        # like lines of the log.
+        # path of the request, and in a path a client may send false lines of a log.
         app.logger.exception("the body of a request could not be read")
         abort(500)
     except Exception:
@@ -736,9 +736,8 @@ class Worker:
     def start(self):
         # A pipe has two ends, one for each process. What one end sends, the other
         # receives. recv() waits for it. poll(3) waits at most 3 seconds, and says
-        # whether something has come. If the other end is closed, send() raises
-        # ConnectionError; poll() returns True at once, and then recv() raises EOFError
-        # or ConnectionError.
+        # whether something has come. If the other end is closed, poll() returns True at
+        # once, and send() and recv() raise ConnectionError or EOFError.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
         # The new process calls run_worker(pipe_of_worker). daemon=True: when the
         # server ends as usual, this process is ended, too.
@@ -1015,7 +1014,7 @@ def answer_of_worker(data, model_type, wants_picture):
 
 def is_out_of_memory(error):
     """Whether an exception says that there is not enough memory."""
-    # Not error.code: if OpenCV does not set it, it is that of an earlier exception.
+    # Not error.code: it may be left over from an earlier exception.
     if isinstance(error, cv2.error):
         text = str(error)
         return "Insufficient memory" in text or "bad_alloc" in text
@@ -1090,9 +1089,9 @@ def end_with_server():
 
 
 # The page is one string: HTML, its style, its script. You may skip the script: it sends
-# the same requests as curl, and shows the answers. At {% %} and {{ }} page(), below,
-# fills in models and limits. Only a browser without JavaScript shows <noscript>.
-# The script shows names and labels as text, never as HTML.
+# the same requests as curl, and shows the answers. page(), below, fills in models and
+# limits at {% %} and {{ }}. Only a browser without JavaScript shows <noscript>. The
+# script shows names and labels as text, never as HTML.
 PAGE = """<!doctype html>
 <html lang="ko">
 <meta charset="utf-8">
