@@ -303,14 +303,10 @@ def measure_round(seconds, servers, size, data, expected, client_pool, baseline_
     cpus = {}
     for threads in BASELINE_THREADS:
         job = baseline_pool.submit(baseline, data, threads, seconds)
-        rates[threads], cpus[threads] = job.result()
-        lines.append(
-            {
-                "key": (size, threads, "baseline"),
-                "rate": rates[threads],
-                "cpu": cpus[threads],
-            }
-        )
+        rate, cpu = job.result()
+        lines.append({"key": (size, threads, "baseline"), "rate": rate, "cpu": cpu})
+        rates[threads] = rate
+        cpus[threads] = cpu
     # The size serves as the file's name.
     request = post((size, data))
     for clients in CLIENTS:

@@ -19,9 +19,9 @@ NAMES = [lesson.stem for lesson in LESSONS]
 PICTURES = ROOT / "scripts" / "pictures"
 # The notes that the lessons cite. They are not in this repository, and may be missing.
 READERS_NOTES = ROOT.parent / "shared" / "notes.md"
+# For the settings of curl and HTTPie, as in scripts/play.py.
 SETTINGS = tempfile.TemporaryDirectory()
 atexit.register(SETTINGS.cleanup)
-# For a lesson and its calls, as in scripts/play.py.
 ENVIRONMENT = play.environment(Path(SETTINGS.name))
 # With this variable lesson 4 would print at once even without flush=True.
 ENVIRONMENT.pop("PYTHONUNBUFFERED", None)

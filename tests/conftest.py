@@ -47,7 +47,7 @@ def ready(posix, copy):
         if not entry.name.startswith(("ready", "made-by", "test-ready")):
             (venv / entry.name).symlink_to(entry)
     # The same text as wanted() in run.sh.
-    version = "%d.%d" % sys.version_info[:2]
+    version = ".".join(map(str, sys.version_info[:2]))
     sums = cksum((copy / "requirements.txt").read_bytes())
     for name in ("ready", "ready-for-8"):
         (venv / name).write_text(f"{copy} {version} {sums}", encoding="utf-8")

@@ -32,10 +32,8 @@ def webp(img):
 def transparent_webp(width, height):
     """A WebP with four channels of large soft spots: a small file, much memory."""
     spots = np.random.default_rng(0).integers(0, 256, (40, 50, 4), np.uint8)
-    options = (cv2.IMWRITE_WEBP_QUALITY, 10)
-    return cv2.imencode(".webp", cv2.resize(spots, (width, height)), options)[
-        1
-    ].tobytes()
+    img = cv2.resize(spots, (width, height))
+    return cv2.imencode(".webp", img, (cv2.IMWRITE_WEBP_QUALITY, 10))[1].tobytes()
 
 
 def decoded(data):
@@ -48,6 +46,14 @@ def qr(content, scale=6):
     code = cv2.QRCodeEncoder.create().encode(content)
     code = np.pad(code, 4, constant_values=255)
     return cv2.resize(code, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+
+
+def qr_box(code, scale, left=0, top=0):
+    """The box of a picture of qr(), laid at (left, top), without its white margin: 4
+    modules of qr(), 2 of OpenCV's encoder."""
+    margin = (4 + 2) * scale
+    side = len(code) - 2 * margin
+    return [left + margin, top + margin, side, side]
 
 
 def unreadable_qr():

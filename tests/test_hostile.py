@@ -59,7 +59,6 @@ def server(tmp_path_factory):
     (folder / "tmp").mkdir()
     env = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp"))
     with lesson("08_inference", folder, env) as server:
-        server.temporary = folder / "tmp"
         # The tests measure time: so one worker is ready.
         result_of(server, BERRIES)
         yield server
@@ -89,7 +88,7 @@ def png_with(*chunks):
     return png_head(9, 9) + b"".join(chunks) + rows + PNG_END
 
 
-def forged_log():
+def forging_png():
     """A colour profile that is wrong: libpng prints its name as it is."""
     name = b'\n1.2.3.4 "GET /forged HTTP/1.1" 200 -\n\x1b[31m'
     profile = np.random.default_rng(0).bytes(500)
@@ -158,7 +157,7 @@ BOUNDED = {
     "lossless, 50 scans": lossless_jpeg(50),
     "progressive, 1006 scans": jpeg_with_scans(1006),
     "empty segments": jpeg_with_empty_segments(3_900_000),
-    "forged log": forged_log(),
+    "forged log": forging_png(),
     "finder patterns": finder_patterns(24, 800),
     "many finder patterns": finder_patterns(100, 2700),
     "Latin-1": png(qr(b"\xff\xfe\xfd")),
@@ -214,6 +213,9 @@ def test_codes_that_are_no_text(server):
 
 
 def test_a_code_that_cannot_be_read_hides_no_other(server):
+    # Without the lesson's guard OpenCV raises an exception.
+    with pytest.raises(cv2.error):
+        cv2.QRCodeDetectorAruco().detectAndDecodeBytes(unreadable_qr())
     codes = np.hstack([unreadable_qr(), qr("Hello"), unreadable_qr()])
     (found,) = result_of(server, png(codes), "qrcode")["detections"]
     assert found["label"] == "Hello"
@@ -307,7 +309,8 @@ def test_eight_attackers_and_eight_others(server):
     assert watch.tree_peak - watch.tree_idle < 300 * MEGABYTE * WORKERS
     wait_until(lambda: watch.left() == before, 10)
     # No temporary file that has a name. (left() counts the others as open files.)
-    assert [path for path in server.temporary.rglob("*") if path.is_file()] == []
+    temporary = server.log_file.parent / "tmp"
+    assert [path for path in temporary.rglob("*") if path.is_file()] == []
 
 
 # Fields without files, as curl -d sends them. Parsing 16 MB of them takes a gigabyte.
@@ -403,12 +406,12 @@ def test_the_log_holds_no_surprise(server, tmp_path):
     # Without the lesson's guard OpenCV does print the forged line.
     decode = "import sys, cv2; cv2.imread(sys.argv[1])"
     file = tmp_path / "forged.png"
-    file.write_bytes(forged_log())
+    file.write_bytes(forging_png())
     unguarded = subprocess.run(
         [sys.executable, "-c", decode, str(file)], stderr=subprocess.PIPE, timeout=60
     )
     assert b'\n1.2.3.4 "GET /forged' in unguarded.stderr
-    assert upload(server, ("x", forged_log())).status_code in (200, 400)
+    assert upload(server, ("x", forging_png())).status_code in (200, 400)
     assert " 500 " not in server.log
     assert "Traceback" not in server.log
     assert "forged" not in server.log

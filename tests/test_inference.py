@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 import requests
 from collection import lesson
-from pictures import decoded, jpeg, plain, png, qr, webp, with_orientation
+from pictures import (
+    decoded,
+    jpeg,
+    plain,
+    png,
+    qr,
+    qr_box,
+    webp,
+    with_orientation,
+)
 from uploads import (
     BERRIES,
     CODES,
@@ -87,11 +96,7 @@ def test_qr_codes_are_read_back_exactly(server, text):
     check_result(result)
     (found,) = result["detections"]
     assert found["label"] == text
-    # The white around the code: 4 modules of qr(), 2 of OpenCV's encoder. Each module
-    # has 6 pixels.
-    edge = (4 + 2) * 6
-    side = len(code) - 2 * edge
-    assert found["box"] == pytest.approx([edge, edge, side, side], abs=2)
+    assert found["box"] == pytest.approx(qr_box(code, 6), abs=2)
 
 
 def test_every_code_in_the_picture(server):
@@ -107,17 +112,15 @@ def test_every_code_in_the_picture(server):
 @pytest.mark.parametrize("side", [1200, 3400])
 def test_a_code_in_a_large_picture(server, side, encode):
     img = plain(side, side * 3 // 4, 255)
-    code = cv2.cvtColor(qr("large", scale=side // 100), cv2.COLOR_GRAY2BGR)
+    scale = side // 100
+    code = cv2.cvtColor(qr("large", scale), cv2.COLOR_GRAY2BGR)
     left = side // 2
     top = side // 8
-    # The white around the code: 6 modules.
-    edge = 6 * (side // 100)
     img[top : top + len(code), left : left + len(code)] = code
     result = result_of(server, encode(img), "qrcode")
     assert (result["width"], result["height"]) == (side, side * 3 // 4)
     (found,) = result["detections"]
-    width = len(code) - 2 * edge
-    box = [left + edge, top + edge, width, width]
+    box = qr_box(code, scale, left, top)
     assert found["box"] == pytest.approx(box, abs=side / 400)
 
 
@@ -143,15 +146,14 @@ def test_exif_turns_the_picture(server, width, orientation):
     A code in one corner: turned in any other way, its box or the size would differ."""
     height = width // 2 + 1
     upright = plain(width, height, 255)
-    code = cv2.cvtColor(qr("corner", scale=width // 100), cv2.COLOR_GRAY2BGR)
+    scale = width // 100
+    code = cv2.cvtColor(qr("corner", scale), cv2.COLOR_GRAY2BGR)
     upright[: len(code), : len(code)] = code
     data = with_orientation(jpeg(SAVED[orientation](upright)), orientation)
     result = result_of(server, data, "qrcode")
     assert (result["width"], result["height"]) == (width, height)
-    edge = 6 * (width // 100)
-    side = len(code) - 2 * edge
     (found,) = result["detections"]
-    assert found["box"] == pytest.approx([edge, edge, side, side], abs=width / 200)
+    assert found["box"] == pytest.approx(qr_box(code, scale), abs=width / 200)
 
 
 GRAY = np.full((48, 64), 128, np.uint8)
@@ -221,7 +223,22 @@ def test_16_clients_each_get_their_own_answer(server):
         assert list(together) == alone * 2
 
 
-# --- The models, without a server
+@pytest.mark.parametrize(
+    "date",
+    [
+        # Werkzeug raises an exception for this one.
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999",
+        "Tue, 01 Jan 2999 00:00:00 GMT",
+    ],
+)
+def test_the_sample_is_sent_whatever_date_the_browser_names(server, date):
+    headers = {"If-Modified-Since": date}
+    response = requests.get(f"{server.url}/sample.jpg", headers=headers, timeout=60)
+    assert response.status_code == 200
+    assert response.content == BERRIES
+
+
+# --- Without a server
 
 
 def test_a_box_beyond_an_edge_is_cut(module):
@@ -281,10 +298,10 @@ def test_what_the_network_answers_becomes_boxes(module, monkeypatch):
     cells[0, 0, 30, 20] = 0.451
     # Below the threshold.
     cells[0, 0, 30, 60] = 0.449
-    # One berry: 12 of 84 columns apart, so the boxes share 72 of 96.
+    # One berry: the boxes, 84 pixels wide, share 72 of 96.
     cells[0, 0, 70, 20] = 0.8
     cells[0, 0, 70, 23] = 0.9
-    # Two berries: the boxes share 36 of 132 columns.
+    # Two berries: the boxes share 36 of 132.
     cells[0, 0, 70, 60] = 0.7
     cells[0, 0, 70, 72] = 0.6
     net = SimpleNamespace(setInput=lambda blob: None, forward=lambda: cells)
@@ -415,24 +432,10 @@ def test_413(server, path, request_parts):
     check_refused(response, 413, TOO_LARGE)
 
 
-@pytest.mark.parametrize(
-    "date",
-    [
-        # Werkzeug raises an exception for this one.
-        "Mon, 01 Jan 2024 00:00:00 +99999999999999",
-        "Tue, 01 Jan 2999 00:00:00 GMT",
-    ],
-)
-def test_the_sample_is_sent_whatever_date_the_browser_names(server, date):
-    headers = {"If-Modified-Since": date}
-    response = requests.get(f"{server.url}/sample.jpg", headers=headers, timeout=60)
-    assert response.status_code == 200
-    assert response.content == BERRIES
-
-
 @pytest.mark.parametrize("path", ["/inference", "/exam"])
 def test_413_of_an_upload_of_unknown_length(server, path):
-    pieces = (bytes(1_000_000) for _ in range(18))
+    head = b"--x\r\nContent-Disposition: form-data; name=f; filename=f\r\n\r\n"
+    pieces = iter([head] + 18 * [bytes(1_000_000)])
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     url = server.url + path
     response = requests.post(url, data=pieces, headers=headers, timeout=60)

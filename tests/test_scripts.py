@@ -187,7 +187,7 @@ def test_only_the_servers_terminal_shows_the_details(played):
 
 @pytest.mark.parametrize("played", ["04_hooks"], indirect=True)
 def test_lesson_4_prints_each_step_at_once(played):
-    """What the client sees in X-Steps is in the server's log, too, in this order."""
+    """While the server runs, its log has the steps of X-Steps, in this order."""
     seen = []
     for _, answer in played.answers:
         for steps in re.findall("X-Steps: (.+)", answer):

@@ -96,8 +96,8 @@ def test_the_readmes_picture_is_the_lessons_answer(server):
     response = upload(server, ("strawberries.jpg", BERRIES), query="?draw=1")
     drawn = decoded(response.content)
     shown = cv2.imread(str(PICTURES / "answer.jpg"))
-    # Another processor may round another way: a few pixels. (Other scores alone change
-    # twice as many.)
+    # Another processor may round another way: a few pixels. (If only the scores are
+    # others, it is twice this limit.)
     assert (np.abs(shown.astype(int) - drawn).max(axis=2) > 60).mean() < 0.0003
 
 
@@ -167,8 +167,8 @@ def test_lookalike_labels_are_those_of_the_photographs():
     for name, label in expected.items():
         for key in ("source", "class", "group", "boxes"):
             assert labels[name][key] == label[key], name
-        # Some were recoloured. OpenCV counts a hue in steps of two degrees. (Those who
-        # fetched the photographs have our file: it says "hue" itself.)
+        # Some were recoloured. OpenCV counts a hue in steps of two degrees. (In a
+        # fetched copy of the photographs labels.json says "hue" itself.)
         turned = re.match(r"hue \+(\d+) degrees", label.get("changed", ""))
         hue = int(turned[1]) // 2 if turned else label.get("hue")
         assert labels[name].get("hue") == hue, name
