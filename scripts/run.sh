@@ -13,9 +13,12 @@ stop() {
 
 # --- Python, and which lessons are asked for.
 
+is_new_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
 python=''
 for name in python3 python python3.14 python3.13 python3.12 python3.11; do
-    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    if is_new_enough "$name"; then
         python=$name
         break
     fi
@@ -52,19 +55,18 @@ trap 'exit 130' INT
 trap 'exit 131' QUIT
 trap 'exit 143' TERM
 
-find_bin() {
+# Where .venv has its programs, and what a finished set-up writes into .venv: the folder,
+# the version of Python, and the checksum of the requirements.
+look_at_venv() {
     bin=$venv/bin
     [ ! -d "$venv/Scripts" ] || bin=$venv/Scripts # Windows
+    print_version='import sys; print("%d.%d" % sys.version_info[:2])'
+    version=$("$bin/python" -c "$print_version" 2>/dev/null)
+    wanted="$here $version $(cksum <"$here/requirements.txt")"
 }
 
-# What a finished set-up writes into .venv: the folder, the version of Python, and the
-# checksum of the requirements.
-wanted() {
-    version=$("$bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    echo "$here $version $(cksum <"$here/requirements.txt")"
-}
 is_ready() {
-    [ -x "$bin/python" ] && [ "$(cat "$venv/$1" 2>/dev/null)" = "$(wanted)" ]
+    [ -x "$bin/python" ] && [ "$(cat "$venv/$1" 2>/dev/null)" = "$wanted" ]
 }
 
 # Only what is built already: to build OpenCV takes an hour and a compiler.
@@ -101,7 +103,7 @@ add_opencv() {
     "$bin/python" -c 'import cv2'
 }
 
-find_bin
+look_at_venv
 if ! is_ready ready; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         stop "venv is missing. Debian, Ubuntu: apt install python3-venv. Then run this again."
@@ -111,18 +113,18 @@ if ! is_ready ready; then
         mkdir "$venv" || exit 1
         : >"$venv/made-by-run.sh" || exit 1
         "$python" -m venv "$venv" || stop "could not make .venv, see above."
-        find_bin
+        look_at_venv
     elif ! "$bin/python" -m pip --version >/dev/null 2>&1; then
         # "uv venv" makes such a .venv.
         stop "your .venv has no pip. Remove .venv, and run this again."
-    elif ! "$bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    elif ! is_new_enough "$bin/python"; then
         stop "your .venv has a Python older than 3.11. Remove .venv, and run this again."
     fi
     # Lessons 1 to 7 need neither OpenCV nor NumPy. Unquoted, as above.
     # shellcheck disable=SC2046
     install $(requirements | grep -v -e opencv -e numpy) ||
         stop "could not install the packages, see above. No network? Run this again."
-    wanted >"$venv/ready"
+    echo "$wanted" >"$venv/ready"
 fi
 case $lessons in *08_inference*)
     if ! is_ready ready-for-8; then
@@ -130,12 +132,12 @@ case $lessons in *08_inference*)
         # Until this is over, .venv is not ready.
         rm -f "$venv/ready"
         if add_opencv; then
-            wanted >"$venv/ready-for-8"
+            echo "$wanted" >"$venv/ready-for-8"
         else
             echo "run.sh: no OpenCV, see above. No network? Run this again." >&2
             echo "Lessons 1 to 7 run without it, lesson 8 does not." >&2
         fi
-        wanted >"$venv/ready"
+        echo "$wanted" >"$venv/ready"
     fi
     ;;
 esac

@@ -66,6 +66,11 @@ def first_to_compute(processes):
     return wait_until(busy)[0]
 
 
+def limited(limit, words):
+    """The words of a command, with a limit that sh sets before, such as ulimit -n 9."""
+    return ["sh", "-c", f'{limit} && exec "$@"', "sh", *words]
+
+
 @dataclass
 class Server:
     """A running server: its process, its URL and what it has printed so far."""

@@ -46,7 +46,7 @@ def ready(posix, copy):
     for entry in Path(sys.prefix).iterdir():
         if not entry.name.startswith(("ready", "made-by", "test-ready")):
             (venv / entry.name).symlink_to(entry)
-    # The same text as wanted() in run.sh.
+    # The same text as "wanted" in run.sh.
     version = ".".join(map(str, sys.version_info[:2]))
     sums = cksum((copy / "requirements.txt").read_bytes())
     for name in ("ready", "ready-for-8"):

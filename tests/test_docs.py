@@ -277,19 +277,21 @@ def test_mistakes_are_the_same_in_both_languages():
         assert targets_of(in_english.text) == targets_of(in_korean.text), number
 
 
+# The mistakes as test_mistakes.py runs them.
+PROVEN = tomllib.loads(read(ROOT / "tests" / "mistakes.toml"))
+
+
 def test_what_an_entry_quotes_first_is_in_mistakes_toml():
     """test_mistakes.py looks for it in the readers' notes."""
-    proven = tomllib.loads(read(ROOT / "tests" / "mistakes.toml"))
     for mistake in mistakes(NOTES):
-        quotes = "\n".join(proven[str(mistake.number)]["notes"])
+        quotes = "\n".join(PROVEN[str(mistake.number)]["notes"])
         assert code_in(mistake.text)[0] in quotes, mistake.number
 
 
 def test_errors_of_mistakes_toml_are_on_the_page():
-    proven = tomllib.loads(read(ROOT / "tests" / "mistakes.toml"))
     texts = mistake_texts()
-    assert [int(number) for number in proven] == list(texts)
-    for number, mistake in proven.items():
+    assert [int(number) for number in PROVEN] == list(texts)
+    for number, mistake in PROVEN.items():
         codes = " ".join(code_in(texts[int(number)]))
         assert mistake.get("error", "") in codes, number
 

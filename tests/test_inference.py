@@ -9,16 +9,7 @@ import numpy as np
 import pytest
 import requests
 from collection import lesson
-from pictures import (
-    decoded,
-    jpeg,
-    plain,
-    png,
-    qr,
-    qr_box,
-    webp,
-    with_orientation,
-)
+from pictures import decoded, jpeg, plain, png, qr, qr_box, webp, with_orientation
 from uploads import (
     BERRIES,
     CODES,

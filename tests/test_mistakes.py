@@ -121,6 +121,7 @@ app.run(port=8080, debug=True, use_reloader=False)
         ]:
             page = get(server.url, host)
             assert page.status_code == 500
+            assert page.text != "our page"
             assert "a secret in the source" in page.text
             assert f"EVALEX = {has_console}" in page.text
             key = re.search(r'SECRET = "(\w+)"', page.text)[1]

@@ -379,6 +379,7 @@ def test_own_photograph(copy, posix):
     assert done.returncode == 0, done.stdout
     name_in_json = r"""my, photo; \"딸기\" & $HOME's.jpg"""
     assert f'"filename":"{name_in_json}"' in done.stdout
+    assert "is not a JPEG, PNG or WebP" not in done.stdout
     _, calls = play.read_script(copy / "scripts" / "08_inference.sh")
     count = sum("$PHOTO" not in call.command for call in calls)
     assert count > 0

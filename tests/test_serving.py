@@ -25,6 +25,7 @@ from collection import (
     ROOT,
     first_to_compute,
     imported,
+    limited,
     make_calls,
     serve,
     wait_until,
@@ -116,12 +117,12 @@ class Servers(ExitStack):
         server = self.enter_context(serve(words, port, folder, env))
         return Running(name, port, [server.process], [folder / "tmp"])
 
-    def new(self, name, shell=""):
-        """Start one more server of this name; before that, run this line of sh."""
+    def new(self, name, limit=""):
+        """Start one more server of this name, with this limit of sh."""
         port = serving.port_for(name)
         words = serving.argv(serving.commands()[name], port)
-        if shell:
-            words = ["sh", "-c", f'{shell}; exec "$@"', "sh", *words]
+        if limit:
+            words = limited(limit, words)
         if name == "python":
             words[1] = str(ROOT / words[1])
         return self.start(name, words, port, self.folder / f"{name}-{port}")
@@ -371,7 +372,7 @@ def quiet(server):
 @needs("gunicorn")
 def test_more_clients_than_files_may_be_open(servers):
     """1024 is a usual limit. gunicorn survives by --worker-connections."""
-    server = servers.new("gunicorn", shell="ulimit -n 1024")
+    server = servers.new("gunicorn", limit="ulimit -n 1024")
     assert ask(server.port, GOOD) == servers.good
     before = server.tree()
     # Imported here, not at the top: Windows does not have this module.

@@ -19,6 +19,7 @@ from collection import (
     first_to_compute,
     imported,
     lesson,
+    limited,
     port_of,
     serve,
     wait_until,
@@ -43,6 +44,7 @@ from uploads import (
     upload,
 )
 
+LESSON_8 = [sys.executable, str(ROOT / "08_inference.py")]
 SLOW = arithmetic_jpeg(1000)
 SCATTERED = jpeg_with_empty_segments(1_200_000)
 
@@ -170,17 +172,15 @@ def test_a_worker_that_keeps_memory_is_replaced(worker, capfd):
 @pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
 def test_under_a_limit_of_the_system(tmp_path):
     """400 MB for each process, less than a worker with MAX_MEMORY."""
-    lesson_8 = f"'{sys.executable}' '{ROOT / '08_inference.py'}'"
-    command = ["sh", "-c", f"ulimit -d 400000 && exec {lesson_8}"]
+    command = limited("ulimit -d 400000", LESSON_8)
     with serve(command, port_of("08_inference"), tmp_path) as server:
         assert len(result_of(server, BERRIES)["detections"]) == 3
 
 
 def test_a_body_that_cannot_be_stored(tmp_path, posix):
     """As on a full disk. Here, too, a path is one line in the log."""
-    lesson_8 = f"'{sys.executable}' '{ROOT / '08_inference.py'}'"
     # A file may have 1000 blocks: half a megabyte, or one, as the shell counts.
-    command = ["sh", "-c", f"ulimit -f 1000 && exec {lesson_8}"]
+    command = limited("ulimit -f 1000", LESSON_8)
     with serve(command, port_of("08_inference"), tmp_path) as server:
         files = {"img_file": bytes(2_000_000)}
         response = requests.post(server.url + TWO_LINES, files=files, timeout=60)
