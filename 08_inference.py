@@ -14,9 +14,11 @@ the folders models and scripts, too: it reads a file in each.
 # ///
 
 # Most of these are for parts 3 and 4: you can skip them now.
+import atexit
 import collections
 import math
 import multiprocessing
+import multiprocessing.connection
 import multiprocessing.resource_tracker
 import os
 import queue
@@ -65,8 +67,9 @@ def api_inference():
     # One file after the other. The list keeps the result of each (notes: mistake 33).
     results = []
     for file in files:
-        # ask_worker() (part 4) lets a worker (below) call look_at_picture(). For a bad
-        # file ask_worker() calls abort(400): the client gets no results.
+        # ask_worker() (part 4) lets a worker call look_at_picture(). A worker is a
+        # program beside the server. For a bad file ask_worker() calls abort(400): the
+        # client gets no results.
         answer = ask_worker(file, model_type, wants_picture)
         if wants_picture:
             # The JPEG is the whole answer: asked_files() allows only one file.
@@ -76,8 +79,8 @@ def api_inference():
     return jsonify(model_type=model_type, results=results)
 
 
-# This runs in a worker: a program beside the server. If a bad file crashes it, or keeps
-# it busy too long, only the worker is lost: the server goes on.
+# This runs in a worker. If a bad file crashes the worker, or keeps it busy too long,
+# only the worker is lost: the server goes on.
 def look_at_picture(data, model_type, wants_picture):
     """Take the bytes of a picture file. Return a dict of width, height and detections;
     if wants_picture is True, return the bytes of a JPEG. For a bad file raise
@@ -110,8 +113,8 @@ def inference(img, model_type):
 
 
 # What the client asks for. A 400 names the field, shows what is wrong (at most 40
-# characters of it), and says what is allowed. "!r" puts a value in quotes, and writes a
-# newline as \n.
+# characters of it; of a file's name 99), and says what is allowed. "!r" puts a value in
+# quotes, and writes a newline as \n.
 
 
 def asked_model():
@@ -176,9 +179,9 @@ def detection(img, label, score, box):
     top = float(np.clip(y, 0, img_height))
     right = float(np.clip(x + width, 0, img_width))
     bottom = float(np.clip(y + height, 0, img_height))
-    # Part 3 rounds the box to whole pixels.
+    # Part 3 rounds the box to whole pixels, and makes it at least 1 x 1.
     return {
-        "label": label,
+        "label": str(label),
         "score": round(float(score), 3),
         "box": [left, top, right - left, bottom - top],
     }
@@ -334,13 +337,17 @@ def find_strawberries(img):
 # Add your own model here, and its function above: the end of this file has an example.
 # After a restart the page and the error message list it, and ?draw=1 works with it. If
 # your model needs a file, for example a neural network, read it outside the function,
-# as NET is read above: then every worker reads it once, while it starts. Each picture
-# may take at most MAX_SECONDS and (on Linux) MAX_MEMORY, and leave MAX_KEPT bytes
-# behind in its worker. If your model needs more, make these three numbers in part 4
-# larger.
+# as NET is read above: then every worker reads it once, while it starts.
 # The server's terminal shows what your model print()s or writes with
 # app.logger.warning(). If it raises an exception, the client gets a 500, and the
-# terminal shows the traceback.
+# terminal shows the traceback. If that names answer_in_pixels_of_upload() or
+# draw_detections() instead of your model, your model did not return a list of what
+# detection() returns.
+# Each picture may take at most MAX_SECONDS (3) and, on Linux, MAX_MEMORY (280 MB). If
+# your model needs more, the client gets a 400 that blames the picture: make these two
+# numbers in part 4 larger. (It gets such a 400 as well if your model ends the worker.)
+# If your model keeps more than MAX_KEPT (60 MB) from picture to picture, make that one
+# larger, too: otherwise the worker is replaced after the picture.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -413,8 +420,8 @@ def choose_reduction(data):
     if size is None:
         return 1
     width, height = size
-    # Check the full size here: the limit that imdecode keeps (WORKER_ENVIRONMENT, in
-    # part 4) is for the smaller picture.
+    # Check the full size here: OpenCV has the same limit (WORKER_ENVIRONMENT, in part
+    # 4), but compares the size of the smaller picture with it.
     if width * height > MAX_PIXELS:
         raise BadPicture(TOO_MANY_PIXELS)
     longer_side = max(width, height)
@@ -594,7 +601,7 @@ MEGABYTES = MAX_REQUEST // 1_000_000
 # For requests of curl -F and of the page: how many fields and files together.
 MAX_PARTS = 20
 # How many bytes in each text field, and in the headers of each file. (Keep it above
-# 70000: the 65536 bytes that Werkzeug reads at a time must fit, and a few more.)
+# 70000: Werkzeug reads 65536 bytes at a time, and needs room for these and a few more.)
 MAX_TEXT = 100_000
 KILOBYTES = MAX_TEXT // 1000
 # Above one of these limits the answer is 413, with this text.
@@ -720,6 +727,10 @@ def ask_worker(file, model_type, wants_picture):
 # Two threads must not start or end a process at the same time: multiprocessing keeps a
 # list of them, and in Python 3.11.2 one of the threads would get an AttributeError.
 process_lock = threading.Lock()
+# When the server ends, multiprocessing ends the workers. Before that take the lock, and
+# keep it: then no request starts a new worker, or tells its client that the picture has
+# crashed one.
+atexit.register(process_lock.acquire)
 
 
 class Worker:
@@ -736,8 +747,8 @@ class Worker:
     def start(self):
         # A pipe has two ends, one for each process. What one end sends, the other
         # receives. recv() waits for it. poll(3) waits at most 3 seconds, and says
-        # whether something has come. If the other end is closed, poll() returns True at
-        # once, and send() and recv() raise ConnectionError or EOFError.
+        # whether something has come. If the other end is closed, poll() does not wait,
+        # and send() and recv() raise ConnectionError or EOFError.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
         # The new process calls run_worker(pipe_of_worker). daemon=True: when the
         # server ends as usual, this process is ended, too.
@@ -752,7 +763,12 @@ class Worker:
             # otherwise the server would not notice that the worker has ended.
             pipe_of_worker.close()
         self.process = process
-        # Wait until it says "ready". If it has ended instead, this raises an exception.
+        # Wait until it says "ready", or ends. (recv() alone would wait for ever on
+        # Windows: there the copy is closed only when the worker has taken it over.)
+        multiprocessing.connection.wait([self.pipe, process.sentinel])
+        if not self.pipe.poll():
+            self.stop()
+            raise EOFError("it ended before it was ready")
         self.pipe.recv()
 
     def stop(self):
@@ -762,7 +778,6 @@ class Worker:
             self.process.kill()
             # Wait for its end: without this it would stay in the list of processes.
             self.process.join()
-            self.process.close()
         self.process = None
         self.pipe.close()
 
@@ -770,10 +785,9 @@ class Worker:
         """Tell the worker which task comes: (model_type, wants_picture). Return True if
         it answers "go on"; False if it does not answer.
 
-        Why does ask(), below, not begin with the file? ask() reads it piece by piece,
-        and only once. If it noticed in the middle that the worker is dead, a new worker
-        would get only the rest of the file. So it first makes sure that the worker is
-        alive."""
+        Why does ask(), below, not begin with the file? A file can be read only once. If
+        half of it had gone to a worker that is dead, a new worker would get only the
+        other half. So ask() first makes sure that the worker is alive."""
         if self.process is None:
             return False
         try:
@@ -1066,7 +1080,8 @@ def end_with_server():
     os._exit(0)
 
 
-# Who refuses a request, each time with a message that says why?
+# Who refuses a request, each time with a message that says why? In the order in which
+# it happens:
 # - read_form(): the request is too large (413), or breaks the rules of HTTP (400).
 # - Flask, before the view: no route has this path (404), or the route does not allow
 #   this method (405).
@@ -1079,10 +1094,8 @@ def end_with_server():
 # - Worker.ask(): the picture takes more than 3 seconds, or the worker crashes.
 # ask_worker() turns the last three into a 400, and json_error() in part 3 turns every
 # error into JSON.
-# What if the fault lies with a model of yours? If it is too slow, ends the worker, or
-# takes too much memory, the client gets a 400 that blames the picture. If it raises
-# an exception for any other reason, the client gets a 500, and the server's terminal
-# shows the traceback.
+# What if the fault lies with a model of yours? The comment above MODELS in part 2 says
+# what the client gets.
 
 
 # --- 5. THE PAGE ----------------------------------------------------------------------
@@ -1264,8 +1277,10 @@ if __name__ == "__main__":
 #         return [detection(img, "middle", 1, box)]
 #     MODELS = {
 #         "middle": find_middle,
+# MODELS stands at the end of part 2. In your file "def" and "MODELS" begin at the left
+# edge: leave out the first four of the spaces that they have here.
 # Stop the lesson with Ctrl+C, start it again, and use your model in the other terminal:
 #     curl -s http://127.0.0.1:4958/inference -F model_type=middle -F img_file=@scripts/pictures/qrcode.png
 #     #=> {"model_type":"middle","results":[{"filename":"qrcode.png","width":480,"height":240,"detections":[{"label":"middle","score":1.0,"box":[120,60,240,120]}]}]}
 # Open the page http://127.0.0.1:4958/ as well: it offers your model.
-# What does the lesson answer if the box is twice as wide as the picture?
+# What does the lesson answer if you write 2 * width in place of width / 2?

@@ -17,8 +17,8 @@ from torchvision.transforms import v2
 BATCH = 16
 # The longer side of a picture in pixels, in the first half of the training (faster) and
 # in the second. Both are less than the 384 of lesson 8: crop() often takes only a part
-# of a photograph. Enlarged to 384, the berries in it would be larger than those that
-# lesson 8 sees (FixRes, Touvron 2019).
+# of a photograph, and enlarges it. So a berry here is about as large as in lesson 8
+# (FixRes, Touvron 2019).
 SMALL = 224
 LARGE = 288
 # Picture.subject -> how many times as often as usual such a photograph is shown, among
@@ -184,7 +184,7 @@ def crop(rng, picture, width, height):
     x = rng.integers(photo_width - w + 1)
     y = rng.integers(photo_height - h + 1)
     if len(boxes):
-        # Rather around one of the berries.
+        # Not there, but around one of the berries.
         _, box_x, box_y, box_w, box_h = boxes[rng.integers(len(boxes))]
         x = box_x + box_w / 2 - w * rng.uniform(0.1, 0.9)
         y = box_y + box_h / 2 - h * rng.uniform(0.1, 0.9)
@@ -338,6 +338,7 @@ class Painter(torch.utils.data.Dataset):
         count = rng.integers(least, most, endpoint=True)
         # The mean size of the things in this picture, in parts of its longer side.
         size = rng.uniform(smallest, largest)
+        # How many other things there are.
         others = rng.integers(0, 5) if count else rng.integers(1, 12)
         # The same light for all patches: how bright blue, green and red are.
         light = rng.uniform(0.75, 1.2, 3)
@@ -346,6 +347,7 @@ class Painter(torch.utils.data.Dataset):
         owner = np.zeros((height, width), np.int16)
         # How many pixels of patch 1, 2, ... lie on the canvas, hidden or not.
         areas = []
+        # In any order: berries hide other things, and are hidden by them.
         for is_berry in rng.permutation([True] * count + [False] * others):
             patch = self.patch(rng, is_berry)
             patch = np.clip(patch * [*light, 1], 0, 255).astype(np.uint8)

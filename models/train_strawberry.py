@@ -151,6 +151,7 @@ def train(args, data):
         if step % ROUND == 0 or step == args.steps:
             average = averaged(parts)
             if step == args.steps:
+                # Only in this copy: the checkpoint keeps all channels.
                 print("\npruning, which takes half a minute", flush=True)
                 # Rounded first, as in a file: prune() fits what lesson 8 would compute.
                 round_weights(average.trunk)
@@ -195,6 +196,8 @@ def main():
         help="the network; without it, that of lesson 8",
     )
     args = parser.parse_args()
+    if not args.out.parent.is_dir():
+        parser.error(f"{args.out.parent}: no such folder")
     if args.score and not args.out.is_file():
         parser.error(f"{args.out}: no such file, nothing to score")
     data = read_data(args.data)

@@ -20,6 +20,7 @@ CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 SCRIPTS = sorted(ROOT.glob("scripts/[0-9][0-9]_*.sh"))
 
 
+# The headings of the notes, spelled as there.
 HEADINGS = (
     "flask app decorater route argument methods errorhandler before_first_request "
     "before_request after_request run response_class logger jsonify request args files "
@@ -127,7 +128,8 @@ class Mistake(NamedTuple):
 
 
 def mistakes(page):
-    """The numbered mistakes of a page, in order."""
+    """The numbered mistakes of a page, in order. A mistake is a paragraph such as
+    **7.** *Unsafe.* What is wrong."""
     entry = r"^\*\*(\d+)\.\*\* \*([^*]+)\.\* (.+?)(?=\n\n|\Z)"
     found = re.findall(entry, without_blocks(read(page)), re.MULTILINE | re.DOTALL)
     return [Mistake(int(number), mark, text) for number, mark, text in found]
@@ -138,7 +140,7 @@ def mistake_texts():
     return {mistake.number: mistake.text for mistake in mistakes(NOTES)}
 
 
-def notes_text():
+def text_of_readers_notes():
     if not READERS_NOTES.exists():
         pytest.skip("the readers' notes are not beside this repository")
     return read(READERS_NOTES)
@@ -162,6 +164,7 @@ def test_links_inside_the_repository_lead_somewhere(page):
 
 @both_languages
 def test_both_languages_have_the_same_sections(english, korean):
+    """As far as that can be seen in two languages: headings of the same levels."""
     english_levels = [part.level for part in sections(english)]
     korean_levels = [part.level for part in sections(korean)]
     assert english_levels == korean_levels
@@ -250,7 +253,7 @@ def test_readme_shows_what_the_player_prints():
 
 
 def test_headings_are_those_of_the_notes():
-    text = without_blocks(notes_text())
+    text = without_blocks(text_of_readers_notes())
     assert re.findall(r"^#+ (.+?) *$", text, re.MULTILINE) == HEADINGS
 
 
@@ -313,15 +316,18 @@ def test_mistakes_named_in_a_file_lead_back_to_it(file):
 def test_paths_to_call_are_called_by_a_script(page):
     """Each path that a heading tells the reader to call stands in a script."""
     scripts = "".join(read(script) for script in SCRIPTS)
+    found = []
     for heading in HEADINGS:
         for paragraph in section(page, heading).split("\n\n"):
             if paragraph.startswith("**"):  # a mistake
                 continue
             for code in code_in(paragraph):
                 if re.match("/[a-z]", code):
+                    found.append(code)
                     # After it the URL ends, or "?" follows.
                     pattern = rf"\$URL{re.escape(code)}[\"?]"
                     assert re.search(pattern, scripts), f"{heading}: {code}"
+    assert found
 
 
 @every_script

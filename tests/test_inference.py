@@ -240,6 +240,13 @@ def test_a_box_beyond_an_edge_is_cut(module):
     check_result(module.answer_in_pixels_of_upload(b"", img, 1, [outside]))
 
 
+def test_a_label_that_is_a_number_becomes_a_text(module):
+    """draw_detections() cuts the label like a text, and jsonify() takes no np.int64."""
+    found = module.detection(plain(40, 30), np.int64(7), 1, (5, 5, 10, 20))
+    assert found["label"] == "7"
+    assert module.draw_detections(plain(40, 30), [found]).startswith(b"\xff\xd8")
+
+
 def test_a_header_with_another_size_is_a_bad_picture(module):
     """A JPEG decoded at a quarter must be a quarter of what its header says."""
     data = jpeg(plain(4000, 3000))
@@ -253,8 +260,9 @@ def test_a_header_with_another_size_is_a_bad_picture(module):
     "greedy",
     [
         lambda img: np.empty(1 << 60, np.uint8),
-        # cv2.error, not MemoryError.
-        lambda img: cv2.resize(img, (1 << 20, 1 << 20)),
+        # cv2.error, not MemoryError. More than a process can address, so that no system
+        # tries to hand it out.
+        lambda img: cv2.resize(img, (1 << 24, 1 << 24)),
     ],
 )
 def test_a_model_that_needs_too_much_memory(module, monkeypatch, greedy):
@@ -339,6 +347,7 @@ def test_labels_do_not_cover_each_other(module, monkeypatch):
     draw = cv2.rectangle
 
     def rectangle(img, box, colour, thickness):
+        # Labels are filled; boxes are lines.
         if thickness == cv2.FILLED:
             x, y, width, height = box
             place = labels[y : y + height, x : x + width]
@@ -418,13 +427,13 @@ def test_an_error_keeps_its_headers(server):
     ],
     ids=["16 MB", "21 parts", "100 kB of text"],
 )
-def test_413(server, path, request_parts):
+def test_a_request_above_a_limit_is_refused(server, path, request_parts):
     response = requests.post(server.url + path, timeout=60, **request_parts)
     check_refused(response, 413, TOO_LARGE)
 
 
 @pytest.mark.parametrize("path", ["/inference", "/exam"])
-def test_413_of_an_upload_of_unknown_length(server, path):
+def test_too_large_an_upload_of_unknown_length_is_refused(server, path):
     head = b"--x\r\nContent-Disposition: form-data; name=f; filename=f\r\n\r\n"
     pieces = iter([head] + 18 * [bytes(1_000_000)])
     headers = {"Content-Type": "multipart/form-data; boundary=x"}

@@ -57,6 +57,8 @@ def chromium(tmp_path_factory):
 @pytest.fixture
 def browser(chromium, server):
     set_width(chromium, 1200)
+    # Read away what earlier tests left there.
+    chromium.get_log("browser")
     chromium.get(server.url)
     return chromium
 
@@ -189,6 +191,7 @@ def test_a_file_that_is_too_large(browser, tmp_path):
 
 
 def test_the_server_is_gone(browser):
+    """The server runs on, but the browser is offline: to the page that is the same."""
     set_offline(browser, True)
     try:
         assert search(browser, PICTURES / "qrcode.png") == [NO_ANSWER]

@@ -173,6 +173,7 @@ def servers(tmp_path_factory):
         port = servers["python"].port
         servers.good = ask(port, GOOD)
         assert servers.good[0] == 200
+        # REFUSED_REQUESTS and SlowClients stand further down, at their tests.
         for name, request in REFUSED_REQUESTS.items():
             servers.refusals[name] = ask(port, request)
         with SlowClients(servers) as servers.slow:
@@ -379,12 +380,15 @@ def test_more_clients_than_files_may_be_open(servers):
     import resource
 
     # Every client is an open file of this process.
-    _, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    usual, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
-    clients = begun(server.port, 1100, b"")
-    quiet(server)
-    for sock in clients:
-        sock.close()
+    try:
+        clients = begun(server.port, 1100, b"")
+        quiet(server)
+        for sock in clients:
+            sock.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (usual, highest))
     assert ask(server.port, GOOD) == servers.good
     assert server.tree() == before
 
@@ -423,7 +427,8 @@ def test_a_backend_dies_with_the_request(servers, without, status):
                     got += piece
                 asked.append(got)
 
-        thread = threading.Thread(target=die)
+        # daemon: if nginx never asks, this test fails, and pytest can still end.
+        thread = threading.Thread(target=die, daemon=True)
         thread.start()
         port = dying.getsockname()[1]
         nginx = servers.nginx(port, servers["gunicorn"].port, without=without)
@@ -446,7 +451,10 @@ def test_a_restart_answers_what_has_begun(servers):
     quiet(server)
     with ThreadPoolExecutor(1) as client:
         answer = client.submit(ask, server.port, post(("x", largest_picture())))
-        first_to_compute(server.tree())
+        # Not gunicorn's own processes: they compute while they receive the file.
+        tree = server.tree()
+        workers = [p for p in tree if "--multiprocessing-fork" in p.cmdline()]
+        first_to_compute(workers)
         server.processes[0].terminate()
         assert answer.result()[0] == 200
 
@@ -559,6 +567,7 @@ def test_who_hangs_up_on_slow_clients(servers):
         assert not any(is_closed(sock, now) for sock in socks), name
 
 
+# The last test: it ends the slow clients, at which the tests above look.
 @each("gunicorn", "waitress")
 def test_slow_clients_stop_a_server(server, servers):
     """16 of them stop gunicorn, 400 stop waitress, for as long as they are there."""

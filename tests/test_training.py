@@ -1,6 +1,6 @@
 """models/: what the training reads, what it wants from the network, how it scores.
 
-photographs.py, answers.py and score.py need no torch. The last five tests need what
+photographs.py, answers.py and score.py need no torch. The last seven tests need what
 train_strawberry.py names in its first lines, and skip where that is not installed.
 """
 
@@ -50,7 +50,8 @@ DRAWN_BOX = {"cls": "ripe", "box": [35, 30, 51, 61]}
 
 
 def drawn_data(folder):
-    """A DATA folder with drawn berries: enough to start a training."""
+    """A DATA folder, laid out as models/photographs.md says, with drawn berries: enough
+    to start a training."""
     green = np.full((120, 120, 3), (60, 140, 60), np.uint8)
     berry = cv2.ellipse(green.copy(), (60, 60), (25, 30), 0, 0, 360, (30, 30, 200), -1)
     for name in ("train", "dev", "extra", "lookalikes"):
@@ -200,6 +201,8 @@ def test_the_score_looks_at_pictures_as_lesson_8_does():
 def test_the_network_is_asked_for_what_the_lesson_reads():
     """The wanted distances of a berry's cell lead back to its box."""
     berry = np.array([[photographs.RIPE, 100.0, 60.0, 40.0, 80.0]])
+    # For each cell seven numbers. 0: heat; 1: how much that counts; 2 to 5: distances;
+    # 6: how much these count.
     goal, present = answers.target(berry, 320, 320)
     row, column = np.unravel_index(goal[0].argmax(), goal[0].shape)
     assert (row, column, goal[0].max(), present) == (25, 30, 1, 1)
@@ -215,6 +218,7 @@ def test_half_ripe_berries_teach_nothing():
     assert goal[0].max() == 0
     # In all cells of the berry.
     assert goal[1, 15:35, 25:35].max() == 0
+    assert goal[6].max() == 0
     assert present == -1
     # Without any berry:
     assert answers.target(np.zeros((0, 5)), 320, 320)[1] == 0
@@ -256,8 +260,8 @@ def test_which_boxes_are_right(berries, boxes, expected):
     labels = np.array(berries, np.float32).reshape(-1, 5)
     picture = photographs.Picture("test", "test", "test", None, labels)
     boxes = np.array(boxes, float)
-    _, _, _, hits = score.judge(picture, boxes, [0.9, 0.8][: len(boxes)])
-    assert [is_right for _, is_right in hits] == expected
+    row = score.judge(picture, boxes, [0.9, 0.8][: len(boxes)])
+    assert [is_right for _, is_right in row.counted] == expected
 
 
 def test_a_picture_with_unripe_berries_only_is_neither_right_nor_wrong():
@@ -295,8 +299,8 @@ def test_nine_cells_that_agree_change_no_box(torch_is_here):
     ys = np.arange(6) * 4 + 2
     right, bottom = np.meshgrid(29 - xs, 23 - ys)
     box = np.stack([27 - right, 22 - bottom, right, bottom])[None].astype(np.float32)
-    score = torch.rand(1, 1, 6, 8)
-    mean = network.mean_of_neighbours(score, torch.from_numpy(box))
+    scores = torch.rand(1, 1, 6, 8)
+    mean = network.mean_of_neighbours(scores, torch.from_numpy(box))
     assert mean.numpy() == pytest.approx(box, abs=1e-3)
 
 
@@ -304,9 +308,9 @@ def test_a_cell_with_twice_the_score_counts_four_times(torch_is_here):
     torch = importlib.import_module("torch")
     network = importlib.import_module("network")
     # Two cells. Their distances to the box's left edge: 10 pixels, and 15 + 4.
-    score = torch.tensor([[[[0.4, 0.8]]]])
+    scores = torch.tensor([[[[0.4, 0.8]]]])
     box = torch.tensor([10.0, 8, 8, 8, 19, 8, 4, 8]).reshape(2, 4).T.reshape(1, 4, 1, 2)
-    left_edges = network.mean_of_neighbours(score, box)[0, 0, 0]
+    left_edges = network.mean_of_neighbours(scores, box)[0, 0, 0]
     # Seen from the left cell: 10 and 15, with weights of 1 and 4.
     assert left_edges.tolist() == pytest.approx([14, 18])
 
@@ -356,13 +360,39 @@ def test_a_pruned_trunk_gives_nearly_the_same(torch_is_here):
 
 
 @pytest.mark.filterwarnings("default")  # torch warns about its ONNX exporter's age
+def test_a_network_of_nan_is_not_written(torch_is_here, tmp_path):
+    """What a training leaves that has gone wrong."""
+    torch = importlib.import_module("torch")
+    network = importlib.import_module("network")
+    net = network.Net()
+    torch.nn.init.constant_(net.heat.bias, float("nan"))
+    image = cv2.imread(str(PICTURES / "strawberries.jpg"))
+    picture = photographs.Picture("test", "test", "test", image, np.zeros((0, 5)))
+    with pytest.raises(SystemExit, match="cv2.dnn and torch differ by nan"):
+        network.export(net, tmp_path / "net.onnx", [picture])
+    assert not (tmp_path / "net.onnx").exists()
+
+
+def test_a_missing_folder_for_the_network_is_named(
+    torch_is_here, tmp_path, monkeypatch, capsys
+):
+    training = importlib.import_module("train_strawberry")
+    missing = tmp_path / "missing"
+    arguments = ["train", str(tmp_path), "--out", str(missing / "net.onnx")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit):
+        training.main()
+    assert f"{missing}: no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default")  # torch warns about its ONNX exporter's age
 def test_a_stopped_training_goes_on_to_the_same_network(
     torch_is_here, tmp_path, monkeypatch, capsys
 ):
     training = importlib.import_module("train_strawberry")
     data = drawn_data(tmp_path)
     labels = data / "extra" / "labels.json"
-    monkeypatch.setattr("photographs.EXTRA_LABELS", labels)
+    monkeypatch.setattr(photographs, "EXTRA_LABELS", labels)
     monkeypatch.setattr(training, "ROUND", 1)
 
     def train(name):

@@ -36,6 +36,7 @@ from uploads import (
     BERRIES,
     CRASHED,
     TOO_MANY_PIXELS,
+    TOO_SLOW,
     TWO_LINES,
     WORKERS,
     check_no_second_line,
@@ -68,7 +69,7 @@ def ready_workers_of(server):
     before = None
     while before != (now := [process.cpu_times().user for process in workers]):
         before = now
-        time.sleep(0.3)
+        time.sleep(1)
     return workers
 
 
@@ -90,7 +91,7 @@ def test_first_requests_that_come_together(tmp_path):
         with ThreadPoolExecutor(8) as clients:
             answers = clients.map(lambda _: result_of(server, BERRIES), range(8))
             assert [len(answer["detections"]) for answer in answers] == [3] * 8
-        wait_until(lambda: len(workers_of(server)) >= WORKERS)
+        assert len(ready_workers_of(server)) == WORKERS
         assert len(workers_of(server)) == WORKERS
 
 
@@ -161,6 +162,7 @@ def test_a_worker_that_keeps_memory_is_replaced(worker, capfd):
     worker.start()
     hungry = transparent_webp(5000, 4000)
     first = worker.process.pid
+    # The third picture meets the new worker, and so does the fourth.
     for data in (hungry, SCATTERED, hungry, hungry):
         status, answer = worker.ask(io.BytesIO(data), "strawberry", False)
         assert (status, type(answer)) == ("ok", dict), answer
@@ -227,6 +229,30 @@ def test_a_worker_that_cannot_start_is_not_lost(name, fake, monkeypatch):
     worker.stop()
 
 
+def test_a_worker_that_ends_at_its_start_as_on_windows(monkeypatch, posix):
+    """There the server still holds a copy of the worker's end of the pipe. So the pipe
+    does not say that the worker has ended."""
+    module = imported("08_inference")
+    make_pipe = module.SPAWN.Pipe
+    copies = []
+
+    def pipe_with_a_copy():
+        pipe, pipe_of_worker = make_pipe()
+        copies.append(os.dup(pipe_of_worker.fileno()))
+        return pipe, pipe_of_worker
+
+    monkeypatch.setattr(module.SPAWN, "Pipe", pipe_with_a_copy)
+    # The process calls bool(pipe), and ends.
+    monkeypatch.setattr(module, "run_worker", bool)
+    worker = module.Worker()
+    module.start_in_background(worker)
+    try:
+        wait_until(lambda: module.idle_workers.workers)
+    finally:
+        os.close(copies[0])
+    assert worker.process is None
+
+
 def test_processes_start_and_end_one_at_a_time(monkeypatch):
     """At the same time it may fail in Python 3.11.2."""
     module = imported("08_inference")
@@ -235,6 +261,8 @@ def test_processes_start_and_end_one_at_a_time(monkeypatch):
     class FakeProcess:
         def __init__(self, target, args, daemon):
             self.pipe = args[0]
+            # What start() waits for, too. It is ready once its other end is gone.
+            self.sentinel = module.SPAWN.Pipe()[0]
 
         def work(self):
             busy.append(self)
@@ -246,7 +274,7 @@ def test_processes_start_and_end_one_at_a_time(monkeypatch):
             self.pipe.send("ready")
             self.work()
 
-        kill = join = close = work
+        kill = join = work
 
     def start_and_stop(_):
         worker = module.Worker()
@@ -267,7 +295,7 @@ def test_a_new_worker_that_takes_no_picture_is_ended(worker, monkeypatch):
     assert worker.process is None
 
 
-def test_a_mistake_of_a_model_is_a_bug_whatever_came_before(module, monkeypatch):
+def test_a_mistake_of_a_model_is_a_bug_after_an_error_of_a_decoder(module, monkeypatch):
     """OpenCV keeps the number and the function of its last exception."""
 
     def find_nothing(img):
@@ -313,6 +341,35 @@ def test_ctrl_c_while_workers_start_ends_everything_quietly(tmp_path, seconds):
     # after Ctrl+C.
     wait_until(lambda: group_of(server.process.pid) == [])
     assert "Traceback" not in server.log
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_ctrl_c_while_workers_compute_ends_everything_quietly(tmp_path):
+    """No request says that its picture has crashed a worker."""
+    with lesson("08_inference", tmp_path, new_group=True) as server:
+        workers = ready_workers_of(server)
+        with ThreadPoolExecutor(8) as clients:
+            answers = [clients.submit(upload, server, ("x", SLOW)) for _ in range(8)]
+            first_to_compute(workers)
+            os.killpg(server.process.pid, signal.SIGINT)
+            assert server.process.wait(20) == 0
+            assert all(isinstance(answer.exception(), OSError) for answer in answers)
+    assert "Traceback" not in server.log
+    assert "Error" not in server.log
+
+
+def test_where_the_end_of_processes_is_ignored(tmp_path, posix):
+    """A program that ignores SIGCHLD hands this on to the lesson that it starts. Then
+    join() returns before the worker has ended."""
+    ignore = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+    ignore += "os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", ignore, *LESSON_8]
+    with serve(command, port_of("08_inference"), tmp_path) as server:
+        for _ in range(WORKERS):
+            response = upload(server, ("x", SLOW))
+            check_refused(response, 400, f"img_file: 'x' {TOO_SLOW}")
+        for _ in range(2 * WORKERS):
+            result_of(server, BERRIES)
 
 
 def group_of(leader):
