@@ -14,7 +14,7 @@ http() { command http --ignore-stdin --pretty=none "$@"; }
 # Ask the lesson itself, even if a proxy is set on this computer.
 export no_proxy="*" NO_PROXY="*"
 # Only lesson 1 has the path /hello.
-case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/hello") in
+case $(curl -s -m 9 -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/hello") in
     200) ;;
     000 | "") echo "Nothing answers at $URL. In another terminal start: python 01_hello.py" >&2; exit 1 ;;
     *) echo "Another server answers at $URL. Stop it, then start: python 01_hello.py" >&2; exit 1 ;;

@@ -12,7 +12,7 @@ http() { command http --ignore-stdin --pretty=none "$@"; }
 # Ask the lesson itself, even if a proxy is set on this computer.
 export no_proxy="*" NO_PROXY="*"
 # Only lesson 2 has the path /folder/a.
-case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/folder/a") in
+case $(curl -s -m 9 -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/folder/a") in
     200) ;;
     000 | "") echo "Nothing answers at $URL. In another terminal start: python 02_route_args.py" >&2; exit 1 ;;
     *) echo "Another server answers at $URL. Stop it, then start: python 02_route_args.py" >&2; exit 1 ;;

@@ -12,7 +12,7 @@ http() { command http --ignore-stdin --pretty=none "$@"; }
 # Ask the lesson itself, even if a proxy is set on this computer.
 export no_proxy="*" NO_PROXY="*"
 # Only lesson 3 has the path /divide/8/2.
-case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/divide/8/2") in
+case $(curl -s -m 9 -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/divide/8/2") in
     200) ;;
     000 | "") echo "Nothing answers at $URL. In another terminal start: python 03_errorhandler.py" >&2; exit 1 ;;
     *) echo "Another server answers at $URL. Stop it, then start: python 03_errorhandler.py" >&2; exit 1 ;;

@@ -14,7 +14,7 @@ http() { command http --ignore-stdin --pretty=none "$@"; }
 # Ask the lesson itself, even if a proxy is set on this computer.
 export no_proxy="*" NO_PROXY="*"
 # Only lesson 5 has the path /levels.
-case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/levels") in
+case $(curl -s -m 9 -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/levels") in
     200) ;;
     000 | "") echo "Nothing answers at $URL. In another terminal start: python 05_logger.py" >&2; exit 1 ;;
     *) echo "Another server answers at $URL. Stop it, then start: python 05_logger.py" >&2; exit 1 ;;
@@ -25,7 +25,8 @@ set -v
 curl -s "$URL/fill"
 #=> 50 warnings logged
 
-# The last line of the file is the last warning.
+# The last line of the file is the last warning. (An older line, or an error? Run this
+# script in the folder where you started the lesson.)
 tail -n 1 exam_log.log
 #=> ... WARNING warning 50 of 50
 

@@ -13,7 +13,7 @@ http() { command http --ignore-stdin --pretty=none "$@"; }
 # Ask the lesson itself, even if a proxy is set on this computer.
 export no_proxy="*" NO_PROXY="*"
 # Only lesson 6 has the path /json_test.
-case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/json_test") in
+case $(curl -s -m 9 -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/json_test") in
     200) ;;
     000 | "") echo "Nothing answers at $URL. In another terminal start: python 06_jsonify.py" >&2; exit 1 ;;
     *) echo "Another server answers at $URL. Stop it, then start: python 06_jsonify.py" >&2; exit 1 ;;

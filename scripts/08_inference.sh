@@ -18,7 +18,7 @@ http() { command http --ignore-stdin --pretty=none "$@"; }
 # Ask the lesson itself, even if a proxy is set on this computer.
 export no_proxy="*" NO_PROXY="*"
 # Only lesson 8 has the path /inference.
-case $(curl -s -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/inference") in
+case $(curl -s -m 9 -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/inference") in
     200) ;;
     000 | "") echo "Nothing answers at $URL. In another terminal start: python 08_inference.py" >&2; exit 1 ;;
     *) echo "Another server answers at $URL. Stop it, then start: python 08_inference.py" >&2; exit 1 ;;

@@ -649,6 +649,9 @@ def take_error_out_of_picture(command, folder):
 def show_way_back(lesson, try_it):
     """Say that the Try it holds, and how to undo the edit."""
     say(paint("The Try it holds.", GREEN))
+    if try_it.new == try_it.old:
+        say("To go back, undo your edit: it has changed the comment at the end, too.\n")
+        return
     say(f"To go back, replace in {lesson.name}")
     say("\n".join(f"    {line}" for line in try_it.new))
     say("with")

@@ -283,6 +283,18 @@ def test_try_it_is_played_where_the_edit_is_made(copy):
     assert "The Try it holds." not in done.stdout
 
 
+def test_try_it_whose_comment_is_edited_as_well(copy):
+    """As an editor does that replaces all places."""
+    file = copy / "03_errorhandler.py"
+    text = file.read_text(encoding="utf-8")
+    text = text.replace("return page, 404", "return page")
+    file.write_text(text, encoding="utf-8")
+    done = play_copy(copy, 3)
+    assert done.returncode == 0, done.stdout
+    assert "The Try it holds.\nTo go back, undo your edit: it has" in done.stdout
+    assert "replace in" not in done.stdout
+
+
 @pytest.mark.parametrize(
     "old, new, message",
     [

@@ -122,6 +122,14 @@ def test_without_a_server_the_script_says_what_to_start(name):
     assert f"start: python {name}.py" in message
 
 
+def test_a_server_that_does_not_answer():
+    """As a lesson that its reader has stopped with Ctrl+Z."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        message = refusal_of("01_hello", f"http://127.0.0.1:{port}")
+    assert message.startswith("Nothing answers at ")
+
+
 def test_a_script_by_hand_prints_remarks_commands_answers_and_promises(tmp_path):
     with lesson("01_hello", tmp_path) as server:
         done = subprocess.run(
