@@ -1124,7 +1124,8 @@ PAGE = """<!doctype html>
   img { display: block; max-width: 100%; max-height: 80vh }
   .box { position: absolute; box-sizing: border-box; border: 3px solid #d0009b }
   .box span { position: absolute; z-index: 1; bottom: 100%; left: -3px; padding: 0 3px;
-              background: #d0009b; color: white; font-size: 0.75rem }
+              background: #d0009b; color: white; font-size: 0.75rem;
+              white-space: nowrap }
 </style>
 
 <h1>사진에 무엇이 있나요?<br><small>What is in the picture?</small></h1>
@@ -1137,13 +1138,12 @@ PAGE = """<!doctype html>
   <label for="model">모델 · Model</label>
   <select id="model" name="model_type">
     {% for name in models %}<option>{{ name }}</option>{% endfor %}
-  </select>
-  <p>
-    <button id="find">찾기 · Find</button>
-    <button id="sample" type="button" hidden>예제 사진으로 해 보기 · Try a sample</button>
-    <noscript>
-      <button formaction="/inference?draw=1">사진에 상자 그리기 · Picture with boxes</button>
-    </noscript>
+  </select><br>
+  <button id="find">찾기 · Find</button>
+  <button id="sample" type="button" hidden>예제 사진으로 해 보기 · Try a sample</button>
+  <noscript>
+    <button formaction="/inference?draw=1">사진에 상자 그리기 · Picture with boxes</button>
+  </noscript>
 </form>
 <div id="results" aria-live="polite"></div>
 
@@ -1208,7 +1208,10 @@ PAGE = """<!doctype html>
       frame.style.top = `${(100 * box[1]) / height}%`;
       frame.style.width = `${(100 * box[2]) / width}%`;
       frame.style.height = `${(100 * box[3]) / height}%`;
-      add(frame, "span", `${list.children.length}: ${score.toFixed(2)}`);
+      // A small box has room for its number in the list, not for the score as well.
+      const number = list.children.length;
+      const isSmall = box[2] < width / 6;
+      add(frame, "span", isSmall ? number : `${number}: ${score.toFixed(2)}`);
     }
   }
 

@@ -164,6 +164,39 @@ def test_a_large_photograph_that_lies_on_its_side(browser, tmp_path, width):
     assert_boxes_are_right(browser)
 
 
+@WIDTHS
+def test_a_small_box_has_its_number_in_one_line(browser, tmp_path, width):
+    white = np.full((480, 640), 255, np.uint8)
+    # About 100 x 100 pixels of 640 x 480, at two edges.
+    code = qr("x", scale=4)
+    white[: len(code), : len(code)] = code
+    white[-len(code) :, -len(code) :] = code
+    picture = tmp_path / "small.png"
+    picture.write_bytes(png(white))
+    set_width(browser, width)
+    assert search(browser, picture, model_type="qrcode") == [
+        "2개를 찾았습니다 · 2 found"
+    ]
+    assert texts(browser, ".box span") == ["1", "2"]
+    assert page_width(browser) <= width
+    assert_boxes_are_right(browser)
+
+
+@WIDTHS
+def test_a_label_is_one_line(browser, tmp_path, width):
+    """Also where it is wider than its box."""
+    picture = tmp_path / "narrow.png"
+    picture.write_bytes(png(qr("x", scale=4)))
+    set_width(browser, width)
+    search(browser, picture, model_type="qrcode")
+    script = """
+    const label = document.querySelector(".box span");
+    document.querySelector(".box").style.width = "10px";
+    return label.offsetHeight;
+    """
+    assert 10 < browser.execute_script(script) < 25
+
+
 def test_several_pictures(browser):
     names = ["qrcode.png", "strawberries.jpg", "draw.py"]
     pictures = [PICTURES / name for name in names]
