@@ -42,11 +42,11 @@ from werkzeug.exceptions import HTTPException
 
 # --- 1. THE REQUEST: files -> bytes -> numpy -> cv2 -> model -> JSON ------------------
 
-app = Flask(__name__)  # The notes lack this line, and imports (notes: mistake 30).
+app = Flask(__name__)  # The notes lack this line and some imports (notes: mistake 30).
 
 
-# This view answers with what arrived: args from the URL, form and files from the body
-# of the request (notes: mistakes 29, 34). Of two values of one name you see the first.
+# This view shows what arrived: args from the URL, form (the text fields) and files from
+# the body (notes: mistakes 29, 34). Of two values of one name you see the first.
 # app.post(...) is app.route(..., methods=["POST"]).
 @app.post("/exam")
 def exam():
@@ -61,15 +61,16 @@ def exam():
 def api_inference():
     # What does the client ask for? If it is wrong, these functions call abort(400).
     model_type = asked_model()
+    # With ?draw=1 the answer is the picture with boxes in it, and not JSON.
     wants_picture = asked_draw()
     files = asked_files(wants_picture)
 
     # One file after the other. The list keeps the result of each (notes: mistake 33).
     results = []
     for file in files:
-        # ask_worker() (part 4) lets a worker call look_at_picture(). A worker is a
-        # program beside the server. For a bad file ask_worker() calls abort(400): the
-        # client gets no results.
+        # ask_worker() (part 4) lets a worker, a program beside the server, call
+        # look_at_picture(). For a bad file it calls abort(400): the client gets no
+        # results, not even those of the other files.
         answer = ask_worker(file, model_type, wants_picture)
         if wants_picture:
             # The JPEG is the whole answer: asked_files() allows only one file.
@@ -83,8 +84,7 @@ def api_inference():
 # only the worker is lost: the server goes on.
 def look_at_picture(data, model_type, wants_picture):
     """Take the bytes of a picture file. Return a dict of width, height and detections;
-    if wants_picture is True, return the bytes of a JPEG. For a bad file raise
-    BadPicture: the client gets a 400."""
+    if wants_picture, the bytes of a JPEG. For a bad file raise BadPicture."""
     # Most of what is used here is in part 3.
     check_format(data)
     # A large JPEG is read at 1/2, 1/4 or 1/8 of its width and height, to save time:
@@ -112,9 +112,9 @@ def inference(img, model_type):
     return find(img)
 
 
-# What the client asks for. A 400 names the field, shows what is wrong (at most 40
-# characters of it; of a file's name 99), and says what is allowed. "!r" puts a value in
-# quotes, and writes a newline as \n.
+# What the client asks for. A 400 (in JSON: see json_error() in part 3) names the field,
+# shows what is wrong (at most 40 characters of it), and says what is allowed. "!r" puts
+# a value in quotes, and writes a newline as \n.
 
 
 def asked_model():
@@ -127,8 +127,7 @@ def asked_model():
 
 
 def asked_draw():
-    """Whether the answer is the picture with boxes in it (?draw=1 in the URL), and not
-    JSON."""
+    """Whether ?draw=1 is in the URL."""
     draw = request.args.get("draw", "0")
     if draw not in ("0", "1"):
         abort(400, f"draw: {draw[:40]!r} is not one of 0, 1")
@@ -235,6 +234,7 @@ def find_qrcodes(img):
         right, bottom = four.max(axis=0) + 1
         # Back to pixels of img: the search was in small.
         box = np.array([left, top, right - left, bottom - top]) / scale
+        # errors="replace": bytes that are not UTF-8 become "\ufffd".
         text = content.decode("utf-8", errors="replace")
         # A code that could be read is certain: its score is 1.
         detections.append(detection(img, text, 1, box))
@@ -340,8 +340,8 @@ def find_strawberries(img):
 # as NET is read above: then every worker reads it once, while it starts.
 # The server's terminal shows what your model print()s or writes with
 # app.logger.warning(). If it raises an exception, the client gets a 500, and the
-# terminal shows the traceback. If that names answer_in_pixels_of_upload() or
-# draw_detections() instead of your model, your model did not return a list of what
+# terminal shows the traceback. If the traceback names answer_in_pixels_of_upload() or
+# draw_detections(), but no function of yours, your model did not return a list of what
 # detection() returns.
 # Each picture may take at most MAX_SECONDS (3) and, on Linux, MAX_MEMORY (280 MB). If
 # your model needs more, the client gets a 400 that blames the picture: make these two
@@ -559,7 +559,8 @@ app.json.sort_keys = False
 
 
 # Every error becomes JSON: those of abort(), and those that Flask and Werkzeug raise,
-# such as 404, 405 and 413. The response keeps its headers, such as Allow.
+# such as 404, 405, 413 (the request is too large) and 500 (a view has raised an
+# exception). The response keeps its headers, such as Allow.
 @app.errorhandler(HTTPException)
 def json_error(error):
     text = error.description
@@ -611,6 +612,8 @@ app.config["MAX_FORM_PARTS"] = MAX_PARTS
 app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
 
 
+# Read the body of the request here, before the view. If it cannot be read, the client
+# is told why, and nothing that it has sent gets into the log.
 @app.before_request
 def read_form():
     # curl -d sends the Content-Type application/x-www-form-urlencoded. For this type
@@ -627,7 +630,8 @@ def read_form():
         raise
     except OSError:
         # For example, the disk is full. Do not pass it on: Flask would log it with the
-        # path of the request, and in a path a client may send false lines of a log.
+        # path of the request, and in a path a client may send false lines of a log. So
+        # log it here: exception() is error(), with the traceback.
         app.logger.exception("the body of a request could not be read")
         abort(500)
     except Exception:
@@ -651,9 +655,9 @@ TOO_MANY_PIXELS = f"has more than {MEGAPIXELS} megapixels: send a smaller pictur
 MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
-# The memory that a picture may take, in bytes, beyond what its worker holds already:
-# about 11 x MAX_PIXELS. For a WebP with transparent parts it is enough for about 21
-# megapixels: a larger one cannot be read.
+# The memory that a picture may take, in bytes, beyond what its worker holds already.
+# This is about 11 bytes for each of MAX_PIXELS. For a WebP with transparent parts it is
+# enough for about 21 megapixels: a larger one cannot be read.
 # Only Linux keeps such a limit.
 MAX_MEMORY = 280_000_000
 # A worker that has finished a picture and still holds this many bytes more than at its
@@ -709,9 +713,10 @@ def ask_worker(file, model_type, wants_picture):
     try:
         status, answer = worker.ask(file, model_type, wants_picture)
     finally:
-        # Give the worker back. If its process was ended, it first needs a new one. This
-        # request does not wait for that: start_in_background() makes a thread that
-        # starts the process and then puts the worker back.
+        # In any case, even after an exception, give the worker back. If its process was
+        # ended, it first needs a new one. This request does not wait for that:
+        # start_in_background() makes a thread that starts the process and then puts the
+        # worker back.
         if worker.process is None:
             start_in_background(worker)
         else:
@@ -727,9 +732,10 @@ def ask_worker(file, model_type, wants_picture):
 # Two threads must not start or end a process at the same time: multiprocessing keeps a
 # list of them, and in Python 3.11.2 one of the threads would get an AttributeError.
 process_lock = threading.Lock()
-# When the server ends, multiprocessing ends the workers. Before that take the lock, and
-# keep it: then no request starts a new worker, or tells its client that the picture has
-# crashed one.
+# When the server ends, multiprocessing ends the workers. Right before that atexit calls
+# process_lock.acquire(), and nobody gives the lock back. So start() and stop(), below,
+# wait for it until the program has ended. Without this a request would see its worker
+# end, and would tell its client that the picture has crashed it.
 atexit.register(process_lock.acquire)
 
 
@@ -747,8 +753,9 @@ class Worker:
     def start(self):
         # A pipe has two ends, one for each process. What one end sends, the other
         # receives. recv() waits for it. poll(3) waits at most 3 seconds, and says
-        # whether something has come. If the other end is closed, poll() does not wait,
-        # and send() and recv() raise ConnectionError or EOFError.
+        # whether something has come; poll() does not wait. If the other end is closed,
+        # poll(3) does not wait either, and send() and recv() raise ConnectionError or
+        # EOFError.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
         # The new process calls run_worker(pipe_of_worker). daemon=True: when the
         # server ends as usual, this process is ended, too.
@@ -763,8 +770,9 @@ class Worker:
             # otherwise the server would not notice that the worker has ended.
             pipe_of_worker.close()
         self.process = process
-        # Wait until it says "ready", or ends. (recv() alone would wait for ever on
-        # Windows: there the copy is closed only when the worker has taken it over.)
+        # Wait until it says "ready", or has ended: process.sentinel tells wait() so.
+        # (recv() alone is not enough: on Windows it would wait for ever for a worker
+        # that ends too early.)
         multiprocessing.connection.wait([self.pipe, process.sentinel])
         if not self.pipe.poll():
             self.stop()
@@ -982,8 +990,10 @@ def run_worker(pipe):
 
 
 def send_decoder_messages_nowhere():
-    """If a file is bad, the decoders of OpenCV may print a piece of it to stderr, which
-    is for error messages. There a client could write what looks like a line of the
+    """You may skip the inside.
+
+    If a file is bad, the decoders of OpenCV may print a piece of it to stderr, which is
+    for error messages. There a client could write what looks like a line of the
     server's log. So throw away what OpenCV prints."""
     # What app.logger writes to sys.stderr must still get out. The system knows each
     # open file by a number, and stderr by number 2. dup() gives the same file one more
@@ -1037,7 +1047,7 @@ def is_out_of_memory(error):
 
 def has_too_many_pixels(error):
     """Whether cv2.imdecode() has raised this exception because of MAX_PIXELS."""
-    # The function inside imdecode() that checks the size.
+    # validateInputImageSize is the function inside imdecode() that checks the size.
     return isinstance(error, cv2.error) and "validateInputImageSize" in str(error)
 
 
@@ -1101,10 +1111,10 @@ def end_with_server():
 # --- 5. THE PAGE ----------------------------------------------------------------------
 
 
-# The page is one string: HTML, its style, its script. You may skip the script: it sends
-# the same requests as curl, and shows the answers. page(), below, fills in models and
-# limits at {% %} and {{ }}. Only a browser without JavaScript shows <noscript>. The
-# script shows names and labels as text, never as HTML.
+# The page is one string: HTML, its style, its script. You may skip style and script:
+# the script sends the same requests as curl, and shows the answers, names and labels as
+# text, never as HTML. page(), below, fills in models and limits at {% %} and {{ }}.
+# Only a browser without JavaScript shows <noscript>.
 PAGE = """<!doctype html>
 <html lang="ko">
 <meta charset="utf-8">
@@ -1257,8 +1267,9 @@ def page():
 # The picture behind "Try a sample".
 @app.get("/sample.jpg")
 def sample():
-    # conditional=False: always send it, without a look at If-Modified-Since. For some
-    # dates in this header Werkzeug 3.1.9 raises OverflowError.
+    # conditional=False: always send it. Otherwise Werkzeug looks at a header that asks
+    # for it only if it has changed since a date, and for some dates Werkzeug 3.1.9
+    # raises OverflowError.
     folder = f"{app.root_path}/scripts/pictures"
     return send_from_directory(folder, "strawberries.jpg", conditional=False)
 
@@ -1281,7 +1292,7 @@ if __name__ == "__main__":
 #     MODELS = {
 #         "middle": find_middle,
 # MODELS stands at the end of part 2. In your file "def" and "MODELS" begin at the left
-# edge: leave out the first four of the spaces that they have here.
+# edge: leave out the "#" and the five spaces after it.
 # Stop the lesson with Ctrl+C, start it again, and use your model in the other terminal:
 #     curl -s http://127.0.0.1:4958/inference -F model_type=middle -F img_file=@scripts/pictures/qrcode.png
 #     #=> {"model_type":"middle","results":[{"filename":"qrcode.png","width":480,"height":240,"detections":[{"label":"middle","score":1.0,"box":[120,60,240,120]}]}]}
