@@ -69,8 +69,7 @@ def api_inference():
     results = []
     for file in files:
         # ask_worker() (part 4) lets a worker, a program beside the server, call
-        # look_at_picture(). For a bad file it calls abort(400): the client gets no
-        # results, not even those of the other files.
+        # look_at_picture(). If one file is bad, it calls abort(400): no results at all.
         answer = ask_worker(file, model_type, wants_picture)
         if wants_picture:
             # The JPEG is the whole answer: asked_files() allows only one file.
