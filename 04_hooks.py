@@ -101,7 +101,8 @@ def remember_first_host():
 
 @app.route("/hosts")
 def hosts():
-    # The client chooses the host, so escape it.
+    # The client chooses the host, so escape it. (Since Werkzeug 3.1.8 a host with
+    # characters such as "<" becomes an empty text.)
     first_host = escape(app.config["FIRST_HOST"])
     this_host = escape(request.host)
     return f"first request: {first_host}\nthis request: {this_host}\n"
