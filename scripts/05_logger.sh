@@ -37,7 +37,8 @@ ls -1 exam_log.log exam_log.log.1
 #=> exam_log.log.1
 
 # No log file is larger than 2000 bytes: find lists the larger ones (-size +2000c; c
-# means bytes) in this folder (-maxdepth 1), and awk counts its lines. 0: none.
+# means bytes) in this folder (-maxdepth 1), and awk counts its lines. 0: none. (A number
+# above 0? Is a file left that you made with another maxBytes? Delete it.)
 find . -maxdepth 1 -name 'exam_log.log*' -size +2000c | awk 'END { print NR }'
 #=> 0
 

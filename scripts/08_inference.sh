@@ -55,8 +55,8 @@ curl -s "$URL/exam" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
 # field. A line stands before each part: two hyphens and a text that the client chooses,
 # the boundary (here "cut"). --cut-- ends the body. In each part an empty line comes
 # before the value or the bytes of the file; a file's part also has a filename. Here the
-# file is /dev/null, which is always empty: its filename is null, and no bytes follow.
-http --offline --form --boundary=cut "$URL/exam" model_type=qrcode img_file@/dev/null
+# file is empty: no bytes follow.
+http --offline --form --boundary=cut "$URL/exam" model_type=qrcode img_file@"$PICTURES/empty"
 #=> POST /exam HTTP/1.1
 #=> ...
 #=> Content-Type: multipart/form-data; boundary=cut
@@ -67,7 +67,7 @@ http --offline --form --boundary=cut "$URL/exam" model_type=qrcode img_file@/dev
 #=>
 #=> qrcode
 #=> --cut
-#=> Content-Disposition: form-data; name="img_file"; filename="null"
+#=> Content-Disposition: form-data; name="img_file"; filename="empty"
 #=>
 #=>
 #=> --cut--

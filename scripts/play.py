@@ -194,7 +194,7 @@ def start_process(command, **options):
 
 
 def stop_process(process):
-    """End a process and its children; on Windows only the process itself."""
+    """End a process and its children."""
     if os.name == "posix":
         end_group(process, signal.SIGTERM)
         try:
@@ -204,7 +204,9 @@ def stop_process(process):
         # Itself, or a child that goes on without it.
         end_group(process, signal.SIGKILL)
     else:
-        process.terminate()
+        # process.terminate() would leave the children.
+        command = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+        subprocess.run(command, capture_output=True)
     process.wait()
     running.remove(process)
 
@@ -252,6 +254,8 @@ def environment(folder):
         str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
     )
     variables["PYTHONUTF8"] = "1"
+    # Where LC_ALL names what is not installed, bash prints a warning into each answer.
+    variables["LC_ALL"] = "C"
     # Ask the lesson itself, even if a proxy is set on this computer.
     variables["no_proxy"] = "*"
     variables["NO_PROXY"] = "*"
@@ -799,7 +803,8 @@ def read_arguments(words):
     if not options.url and options.limit is None:
         options.limit = 60
     if words[1:]:
-        options.photo = os.path.abspath(words[1])
+        # With "/" on Windows, too: sh would take "\\" for something else.
+        options.photo = Path(os.path.abspath(words[1])).as_posix()
         if not os.path.isfile(options.photo):
             parser.error(f"there is no file {words[1]}")
         if "PHOTO=" not in script_of(options.chosen[0]).read_text(encoding="utf-8"):

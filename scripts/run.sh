@@ -3,7 +3,7 @@
 # The first run makes .venv and installs what requirements.txt names in it.
 set -u
 export PYTHONUTF8=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
+here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P) || exit 1
 venv=$here/.venv
 
 stop() {
@@ -17,14 +17,14 @@ is_new_enough() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }
 python=''
-for name in python3 python python3.14 python3.13 python3.12 python3.11; do
+for name in python3 python python3.14 python3.13 python3.12 python3.11 py; do
     if is_new_enough "$name"; then
         python=$name
         break
     fi
 done
 [ -n "$python" ] ||
-    stop "Python 3.11 or newer is missing. Install python3, then run this again."
+    stop "Python 3.11 or newer is missing. Install it, then run this again."
 # Where .venv is activated, take the Python that it was made from: below, .venv may be
 # removed and made anew.
 case $(command -v "$python") in
@@ -105,8 +105,9 @@ add_opencv() {
 
 look_at_venv
 if ! is_ready ready; then
+    package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
-        stop "venv is missing. Debian, Ubuntu: apt install python3-venv. Then run this again."
+        stop "venv is missing. Debian, Ubuntu: apt install $package. Then run this again."
     echo "Setting up .venv: this once, less than a minute."
     if [ ! -e "$venv" ] || [ -f "$venv/made-by-run.sh" ]; then
         rm -rf "$venv"

@@ -221,6 +221,16 @@ def test_a_lesson_that_holds(copy, tmp_path):
     assert_nothing_left(copy)
 
 
+def test_a_missing_locale_does_not_disturb(copy, tmp_path, posix):
+    """Where sh is bash, bash would print a warning into every answer."""
+    if not (bash := shutil.which("bash")):
+        pytest.skip("bash is not installed")
+    (tmp_path / "sh").symlink_to(bash)
+    path = f"{tmp_path}:{ENVIRONMENT['PATH']}"
+    done = play_copy(copy, 6, PATH=path, LC_ALL="xx_XX.UTF-8")
+    assert done.returncode == 0, done.stdout
+
+
 def test_a_command_that_fails_is_reported(copy):
     """curl prints the 200, as promised. But it cannot save the answer."""
     call = """curl -s -o no/folder -w '%{http_code}\\n' "$URL/hello"\n#=> 200\n"""

@@ -34,6 +34,8 @@ if "--lessons" in sys.argv:
 else:
     print("played by", sys.executable)
 """
+# Such as 3.12.
+VERSION = ".".join(map(str, sys.version_info[:2]))
 # Programs in sh: the Python that runs the tests, and the same with a part missing.
 PYTHON = f'exec "{sys.executable}" "$@"'
 # Says that it is an older version, and then does what -c asks for.
@@ -164,7 +166,12 @@ def test_from_nothing_to_opencv_without_its_libraries(folder, tmp_path):
         ("curl", {"python3": PYTHON}, "curl is missing. Debian, Ubuntu: apt install"),
         ("", {}, "Python 3.11 or newer is missing"),
         ("", {"python3": OLD_PYTHON}, "Python 3.11 or newer is missing"),
-        ("", {"python3": NO_ENSUREPIP}, "venv is missing. Debian, Ubuntu: apt install"),
+        (
+            "",
+            {"python3": NO_ENSUREPIP},
+            # The package of this very Python: python3-venv may be that of another.
+            f"venv is missing. Debian, Ubuntu: apt install python{VERSION}-venv. Then",
+        ),
         ("", {"python3": NO_VENV}, "could not make .venv, see above"),
         (
             "",
@@ -188,6 +195,26 @@ def test_a_newer_python_beside_an_old_one(folder, tmp_path):
     status, output, errors = run(folder, "--help", PATH=path)
     assert (status, errors) == (0, "")
     assert output.startswith("played by")
+
+
+def test_windows_may_have_only_py(folder, tmp_path):
+    path = machine(tmp_path, py=PYTHON)
+    status, output, errors = run(folder, "--help", PATH=path)
+    assert (status, errors) == (0, "")
+    assert output.startswith("played by")
+
+
+def test_a_link_to_the_folder_is_the_same_folder(folder, tmp_path):
+    """Such as /tmp on a Mac, which is a link to /private/tmp."""
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    inside = program(tmp_path / "inside", "echo 3.12")
+    path = machine(tmp_path, python3=FAKE_VENV)
+    assert run(folder, "1", PATH=path, PYTHON_INSIDE=inside)[0] == 0
+    left_over = folder / ".venv" / "left-over"
+    left_over.touch()
+    assert run(link, "1", PATH=path, PYTHON_INSIDE=inside)[0] == 0
+    assert left_over.exists()
 
 
 def test_a_folder_that_moved_is_set_up_anew(folder, tmp_path):
