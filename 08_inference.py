@@ -6,7 +6,7 @@ Calls  scripts/08_inference.sh
 Notes  request > files; request > from; request > e.g.
 
 The file has five parts, and you may stop reading after any of them: 1 the request,
-2 the models, 3 extras, 4 workers and limits, 5 the page. If you copy it elsewhere, copy
+2 the models, 3 extras, 4 limits and workers, 5 the page. If you copy it elsewhere, copy
 the folders models and scripts, too: it reads a file in each.
 """
 # /// script
@@ -248,8 +248,8 @@ def read_qrcode(detector, img, four):
         # decodeBytes() wants (1, 4, 2): so [four]. "_": nobody needs this value.
         content, _ = detector.decodeBytes(img, np.array([four]))
     except cv2.error as error:
-        # Raise it again, to answer_of_worker() in part 4: give up the whole picture.
         if is_out_of_memory(error):
+            # Give up the whole picture: answer_of_worker() in part 4 catches this.
             raise
         # There are kinds of QR codes that OpenCV does not know.
         return b""
@@ -420,7 +420,8 @@ def choose_reduction(data):
         return 1
     width, height = size
     # Check the full size here: OpenCV has the same limit (WORKER_ENVIRONMENT, in part
-    # 4), but compares the size of the smaller picture with it.
+    # 4), but compares the size of the smaller picture with it. So it would let pass a
+    # JPEG that is much too large.
     if width * height > MAX_PIXELS:
         raise BadPicture(TOO_MANY_PIXELS)
     longer_side = max(width, height)
@@ -571,29 +572,9 @@ def json_error(error):
     return response
 
 
-# --- 4. WORKERS AND LIMITS ------------------------------------------------------------
-#
-# A small file can make a decoder, the code that reads a JPEG, PNG or WebP, compute for
-# minutes, ask for gigabytes, or crash. No check finds every such file. So the server
-# never decodes a picture. It passes the bytes to a worker, and ends the worker if it
-# takes too long.
-#
-# A worker is a process: a running program with its own memory. One process can be ended
-# without harm to another. So such a file costs one worker at most, and a new worker
-# takes its place. The server is a process, too. In it every request runs in a thread
-# of its own: threads run at the same time and share the variables of their process.
-#
-#   server: api_inference() calls ask_worker() for each file. ask_worker()
-#           - takes a worker that has nothing to do: idle_workers.get(),
-#           - sends it the file through a pipe and waits for the answer: Worker.ask(),
-#           - gives it back: idle_workers.put().
-#   worker: run_worker() calls look_at_next_file() again and again. That waits for a
-#           file and calls answer_of_worker(), which calls look_at_picture(). The answer
-#           goes back through the pipe.
-#
-# The workers also make the lesson fast: there is one for each core of the processor,
-# up to 8, and each looks at a different picture. But the pictures of one request come
-# one after the other.
+# --- 4. LIMITS AND WORKERS ------------------------------------------------------------
+
+# First the request, then the workers.
 
 # How large a request may be, in bytes: a few photographs of a phone.
 MAX_REQUEST = 16_000_000
@@ -622,15 +603,17 @@ def read_form():
     if request.mimetype == "application/x-www-form-urlencoded":
         request.max_content_length = MAX_TEXT
     try:
-        # Asking for the form makes Flask read the body of the request.
+        # Asking for the form makes Flask read the body of the request. (Nobody needs
+        # the number of fields.)
         len(request.form)
     except HTTPException:
         # For example 413: pass it on.
         raise
     except OSError:
         # For example, the disk is full. Do not pass it on: Flask would log it with the
-        # path of the request, and in a path a client may send false lines of a log. So
-        # log it here: exception() is error(), with the traceback.
+        # path of the request, which may be any path, even one without a route. There a
+        # client can write false lines of a log. So log it here: exception() is error(),
+        # with the traceback.
         app.logger.exception("the body of a request could not be read")
         abort(500)
     except Exception:
@@ -642,6 +625,30 @@ def read_form():
 # The pictures in one request. MAX_PARTS has to be larger: it counts model_type, too.
 MAX_FILES = 10
 FILES_ALLOWED = f"allowed are 1 to {MAX_FILES}, or only 1 with draw=1"
+
+# The workers.
+#
+# A small file can make a decoder, the code that reads a JPEG, PNG or WebP, compute for
+# minutes, ask for gigabytes, or crash. No check finds every such file. So the server
+# never decodes a picture. It passes the bytes to a worker, and ends the worker if it
+# takes too long.
+#
+# A worker is a process: a running program with its own memory. One process can be ended
+# without harm to another. So such a file costs one worker at most, and a new worker
+# takes its place. The server is a process, too. In it every request runs in a thread
+# of its own: threads run at the same time and share the variables of their process.
+#
+#   server: api_inference() calls ask_worker() for each file. ask_worker()
+#           - takes a worker that has nothing to do: idle_workers.take(),
+#           - sends it the file through a pipe and waits for the answer: Worker.ask(),
+#           - gives it back: idle_workers.give_back().
+#   worker: run_worker() calls look_at_next_file() again and again. That waits for a
+#           file and calls answer_of_worker(), which calls look_at_picture(). The answer
+#           goes back through the pipe.
+#
+# The workers also make the lesson fast: there is one for each core of the processor,
+# up to 8, and each looks at a different picture. But the pictures of one request come
+# one after the other.
 
 # The largest picture. 25 megapixels are 75 MB once they are decoded.
 MAX_PIXELS = 25_000_000
@@ -685,9 +692,11 @@ WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "32000000",
 }
 
-# "spawn" starts a new Python that imports this file. (The import does not call
-# app.run(), which stands under "if __name__" at the end.) "spawn" works on every system
-# and under every server; "fork", a copy of the server, is not safe where threads run.
+# SPAWN has what multiprocessing has, such as Process and Pipe, and starts processes in
+# the way that is called "spawn": a new Python that imports this file. (The import does
+# not call app.run(), which stands under "if __name__" at the end.) "spawn" works on
+# every system and under every server; "fork", a copy of the server, is not safe where
+# threads run.
 SPAWN = multiprocessing.get_context("spawn")
 
 # The server passes a picture on in pieces of this many bytes. Flask has put a large
@@ -708,7 +717,7 @@ def ask_worker(file, model_type, wants_picture):
     start_workers()
     # worker is not the process itself, but a Worker object, which stays in the server.
     # worker.process is its process, or None if that was ended.
-    worker = idle_workers.get()
+    worker = idle_workers.take()
     try:
         status, answer = worker.ask(file, model_type, wants_picture)
     finally:
@@ -719,7 +728,7 @@ def ask_worker(file, model_type, wants_picture):
         if worker.process is None:
             start_in_background(worker)
         else:
-            idle_workers.put(worker)
+            idle_workers.give_back(worker)
     if status == "bad picture":
         abort(400, f"img_file: {file.filename[:99]!r} {answer}")
     if status == "bug":
@@ -731,11 +740,6 @@ def ask_worker(file, model_type, wants_picture):
 # Two threads must not start or end a process at the same time: multiprocessing keeps a
 # list of them, and in Python 3.11.2 one of the threads would get an AttributeError.
 process_lock = threading.Lock()
-# When the server ends, multiprocessing ends the workers. Right before that atexit calls
-# process_lock.acquire(), and nobody gives the lock back. So start() and stop(), below,
-# wait for it until the program has ended. Without this a request would see its worker
-# end, and would tell its client that the picture has crashed it.
-atexit.register(process_lock.acquire)
 
 
 class Worker:
@@ -751,32 +755,37 @@ class Worker:
 
     def start(self):
         # A pipe has two ends, one for each process. What one end sends, the other
-        # receives. recv() waits for it. poll(3) waits at most 3 seconds, and says
-        # whether something has come; poll() does not wait. If the other end is closed,
-        # poll(3) does not wait either, and send() and recv() raise ConnectionError or
-        # EOFError.
+        # receives: recv() what send() sends, recv_bytes() what send_bytes() sends. Both
+        # wait for it. poll(3) waits at most 3 seconds, and says whether something has
+        # come; poll() says so at once.
+        # If the other end is closed, poll() and poll(3) say True at once (on Windows
+        # they raise), and the others raise ConnectionError or EOFError.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
         # The new process calls run_worker(pipe_of_worker). daemon=True: when the
         # server ends as usual, this process is ended, too.
         process = SPAWN.Process(target=run_worker, args=(pipe_of_worker,), daemon=True)
         try:
-            # If the server has too many open files, this raises OSError.
             with process_lock:
                 process.start()
         finally:
-            # The worker has its own copy of pipe_of_worker now. An end of a pipe is
-            # closed only when all its copies are closed. So close the server's copy:
-            # otherwise the server would not notice that the worker has ended.
+            # In any case, even if start() raises (for example OSError: the server has
+            # too many open files), close the server's copy of pipe_of_worker. The
+            # worker has its own copy now, and an end of a pipe is closed only when all
+            # its copies are: otherwise the server would not notice that the worker has
+            # ended.
             pipe_of_worker.close()
         self.process = process
-        # Wait until it says "ready", or has ended: process.sentinel tells wait() so.
-        # (recv() alone is not enough: on Windows it would wait for ever for a worker
-        # that ends too early.)
-        multiprocessing.connection.wait([self.pipe, process.sentinel])
-        if not self.pipe.poll():
+        try:
+            # Wait until it says "ready", or has ended: process.sentinel tells wait()
+            # so. (recv() alone is not enough: on Windows it would wait for ever for a
+            # worker that ends too early.)
+            multiprocessing.connection.wait([self.pipe, process.sentinel])
+            if not self.pipe.poll():
+                raise EOFError("it ended before it was ready")
+            self.pipe.recv()
+        except (EOFError, ConnectionError):
             self.stop()
-            raise EOFError("it ended before it was ready")
-        self.pipe.recv()
+            raise
 
     def stop(self):
         if self.process is None:
@@ -829,6 +838,7 @@ class Worker:
             if not self.pipe.poll(MAX_SECONDS):
                 self.stop()
                 return "bad picture", TOO_SLOW
+            # What answer_of_worker() has returned, in the worker.
             return self.pipe.recv()
         except (EOFError, ConnectionError):
             # The other end of the pipe is closed: the worker has crashed.
@@ -840,6 +850,18 @@ class Worker:
             self.stop()
             # Raise the same exception again: the client gets a 500.
             raise
+
+
+@atexit.register
+def start_and_stop_no_more():
+    """When the server ends, multiprocessing ends the workers. Right before that, this
+    function takes the lock, and nobody gives it back.
+
+    Otherwise a request would find that its worker has ended, and would tell its client
+    that the picture has crashed it. Now it waits in stop() until the program has ended.
+    (The server does not wait for requests when it ends. It waits for the threads of
+    start_in_background(), but before it calls this function.)"""
+    process_lock.acquire()
 
 
 class IdleWorkers:
@@ -863,25 +885,24 @@ class IdleWorkers:
         # to another: its get() waits until somebody calls its put().
         self.waiting = collections.deque()
 
-    def get(self):
+    def take(self):
         """Take a worker out; wait if there is none."""
         with self.lock:
             if self.workers:
                 return self.workers.popleft()
             my_queue = queue.SimpleQueue()
             self.waiting.append(my_queue)
-        # Wait here, outside of "with self.lock": put() has to come in to bring a
+        # Wait here, outside of "with self.lock": give_back() has to come in to bring a
         # worker. (If it was quick, the worker is in my_queue already, and get() returns
         # at once.)
         return my_queue.get()
 
-    def put(self, worker):
-        """Give a worker to the request that has waited longest, or keep it."""
+    def give_back(self, worker):
+        """Hand a worker to the request that has waited longest, or keep it."""
         with self.lock:
             if self.waiting:
                 queue_of_request = self.waiting.popleft()
-                # This is put() of the queue, not of IdleWorkers. The request stops
-                # waiting: my_queue.get() gives it the worker.
+                # That request stops waiting: its my_queue.get() returns the worker.
                 queue_of_request.put(worker)
             else:
                 self.workers.append(worker)
@@ -926,7 +947,7 @@ def start_in_background(worker):
     except RuntimeError:
         # There are too many threads, or the server is ending. ask() starts the process
         # with the next picture.
-        idle_workers.put(worker)
+        idle_workers.give_back(worker)
 
 
 def start_worker(worker):
@@ -938,7 +959,7 @@ def start_worker(worker):
         # Worker object still becomes one of the idle workers: ask() tries to start it
         # again with the next picture.
         app.logger.error("a worker did not start: %r", error)
-    idle_workers.put(worker)
+    idle_workers.give_back(worker)
 
 
 def ignore_ctrl_c_while_starting():
