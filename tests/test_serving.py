@@ -342,7 +342,7 @@ def test_overload(server, servers):
     bad = []
     for name, request in REFUSED_REQUESTS.items():
         bad.append((request, servers.refusals[name]))
-    # A warm-up with all of it: what comes later must not need more than this.
+    # A warm-up with all of it. At the end no more may be left than after this.
     assert wrong_answers(server.port, 32, [*bad, large, *[good] * 64]) == []
     before = quiet(server)
     assert wrong_answers(server.port, 100, [good] * 100) == []
@@ -354,10 +354,10 @@ def test_overload(server, servers):
     hang_up(server.port, 20)
     assert wrong_answers(server.port, 16, [*bad, large, *[good] * 16]) == []
 
-    def nothing_is_left():
+    def no_more_is_left():
         return all(now <= then for now, then in zip(server.left(), before))
 
-    wait_until(nothing_is_left, 60)
+    wait_until(no_more_is_left, 60)
 
 
 def quiet(server):
@@ -451,7 +451,8 @@ def test_a_restart_answers_what_has_begun(servers):
     quiet(server)
     with ThreadPoolExecutor(1) as client:
         answer = client.submit(ask, server.port, post(("x", largest_picture())))
-        # Not gunicorn's own processes: they compute while they receive the file.
+        # Not gunicorn's own processes: they compute while they receive the file. (The
+        # lesson's workers have this word in their command, though they do not fork.)
         tree = server.tree()
         workers = [p for p in tree if "--multiprocessing-fork" in p.cmdline()]
         first_to_compute(workers)
@@ -463,7 +464,8 @@ def test_a_restart_answers_what_has_begun(servers):
 
 HEADER_START = b"POST /inference HTTP/1.1\r\nHost: a\r\n"
 # How many clients stop in the middle of an upload, and how many send one header line
-# every 15 seconds.
+# every 15 seconds. gunicorn: 8 and 8, as many as it has threads. waitress: 400, as many
+# as its connection_limit.
 SILENT = {"python": 1, "gunicorn": 8, "waitress": 1, "nginx": 1}
 DRIPPING = {"python": 1, "gunicorn": 8, "waitress": 400, "nginx": 400}
 

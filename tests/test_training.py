@@ -15,7 +15,7 @@ from collection import PICTURES, ROOT, imported
 
 NETWORK = str(ROOT / "models" / "strawberry.onnx")
 # The files in models/ import each other, as a reader starts them: from their folder.
-# (Not with imported(): its fresh copy would not be the module that the others import.)
+# (Not with imported(): modules that were imported before would keep an older copy.)
 sys.path.append(str(ROOT / "models"))
 photographs = importlib.import_module("photographs")
 answers = importlib.import_module("answers")
@@ -50,8 +50,9 @@ DRAWN_BOX = {"cls": "ripe", "box": [35, 30, 51, 61]}
 
 
 def drawn_data(folder):
-    """A DATA folder, laid out as models/photographs.md says, with drawn berries: enough
-    to start a training."""
+    """A DATA folder with drawn berries, enough to start a training. It is laid out as
+    models/photographs.md says, but the boxes of extra are in extra/labels.json: a test
+    puts that in the place of photographs.EXTRA_LABELS."""
     green = np.full((120, 120, 3), (60, 140, 60), np.uint8)
     berry = cv2.ellipse(green.copy(), (60, 60), (25, 30), 0, 0, 360, (30, 30, 200), -1)
     for name in ("train", "dev", "extra", "lookalikes"):
@@ -132,7 +133,8 @@ def test_what_is_held_back_does_not_train(tmp_path, monkeypatch):
     read = photographs.read_data(data)
     assert [picture.source for picture in read.held_close_ups] == ["held"]
     assert [picture.group for picture in read.held_lookalikes] == ["nononsense"]
-    # The two of train, and the other ones of extra and lookalikes.
+    # The two of train, and the other ones of extra and lookalikes. (Without a group the
+    # source, "test", is the group.)
     assert [picture.group for picture in read.train] == ["test"] * 4
     assert len(read.dev) == 2
 
@@ -184,7 +186,7 @@ def test_every_photograph_has_a_source():
 
 
 def test_the_score_looks_at_pictures_as_lesson_8_does():
-    # 350 rows become 210: so 14 rows of grey are added, up to 224.
+    # 640 x 350 becomes 384 x 210: so 14 rows of grey are added, up to 224.
     photo = cv2.imread(str(PICTURES / "strawberries.jpg"))[:350]
     net = cv2.dnn.readNetFromONNX(NETWORK)
     boxes, scores = answers.detect(net, photo, answers.THRESHOLD)
@@ -231,7 +233,9 @@ def test_figures_leave_out_weak_boxes():
     labels = np.array(labels, np.float32)
     picture = photographs.Picture("test", "test", "test", None, labels)
     row = score.judge(picture, boxes, [0.9, 0.8, 0.7, 0.6])
-    assert row == (picture, 1, True, [(0.9, True), (0.8, False), (0.6, False)])
+    # The box of 0.7 is on the half-ripe berry: it does not count.
+    counted = [(0.9, True), (0.8, False), (0.6, False)]
+    assert row == score.Judged(picture, ripe=1, is_certain=True, counted=counted)
     assert score.figures([row], 0.5).startswith("P 0.333 R 1.000 F1 0.500 ")
     assert score.figures([row], 0.8).startswith("P 0.500 R 1.000 F1 0.667 ")
 
@@ -347,7 +351,7 @@ def test_a_pruned_trunk_gives_nearly_the_same(torch_is_here):
     with torch.no_grad():
         before = trunk(pictures)
         widths = [block.depthwise.groups for block in trunk.blocks]
-        # prune() gives each another contrast.
+        # fade() in pruning.py gives each of these 12 copies another contrast.
         pruning.prune(trunk, [pictures.repeat(4, 1, 1, 1)] * 3)
         after = trunk(pictures)
     pruned = [block.depthwise.groups for block in trunk.blocks]
@@ -378,7 +382,12 @@ def test_a_missing_folder_for_the_network_is_named(
 ):
     training = importlib.import_module("train_strawberry")
     missing = tmp_path / "missing"
-    arguments = ["train", str(tmp_path), "--out", str(missing / "net.onnx")]
+    arguments = [
+        "train_strawberry.py",
+        str(tmp_path),
+        "--out",
+        str(missing / "net.onnx"),
+    ]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit):
         training.main()
@@ -397,14 +406,14 @@ def test_a_stopped_training_goes_on_to_the_same_network(
 
     def train(name):
         path = tmp_path / name
-        arguments = ["train", str(data), "--steps", "2", "--out", str(path)]
-        monkeypatch.setattr(sys, "argv", arguments)
+        arguments = [str(data), "--steps", "2", "--out", str(path)]
+        monkeypatch.setattr(sys, "argv", ["train_strawberry.py", *arguments])
         training.main()
         return path.read_bytes()
 
     whole = train("whole.onnx")
     with monkeypatch.context() as patch:
-        # Ctrl-C after the first checkpoint.
+        # Ctrl-C after the first step: judge_all() is called right after its checkpoint.
         patch.setattr(training, "judge_all", press_ctrl_c)
         with pytest.raises(SystemExit, match="goes on from the last checkpoint"):
             train("stopped.onnx")

@@ -46,7 +46,9 @@ from uploads import (
 )
 
 LESSON_8 = [sys.executable, str(ROOT / "08_inference.py")]
+# It would take minutes.
 SLOW = arithmetic_jpeg(1000)
+# It leaves more than MAX_KEPT in its worker.
 SCATTERED = jpeg_with_empty_segments(1_200_000)
 
 
@@ -91,7 +93,8 @@ def test_first_requests_that_come_together(tmp_path):
         with ThreadPoolExecutor(8) as clients:
             answers = clients.map(lambda _: result_of(server, BERRIES), range(8))
             assert [len(answer["detections"]) for answer in answers] == [3] * 8
-        assert len(ready_workers_of(server)) == WORKERS
+        ready_workers_of(server)
+        # None was added meanwhile.
         assert len(workers_of(server)) == WORKERS
 
 
@@ -130,6 +133,7 @@ class BrokenFile(io.BytesIO):
 def worker(monkeypatch):
     """A Worker object of the lesson, in this process."""
     module = imported("08_inference")
+    # As start_workers() does in the server.
     for name, value in module.WORKER_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     worker = module.Worker()
@@ -157,7 +161,7 @@ def test_a_file_that_cannot_be_read_to_its_end(worker):
 @pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
 def test_a_worker_that_keeps_memory_is_replaced(worker, capfd):
     """The picture that needs the most memory, before and after a hostile JPEG."""
-    # A new process: capfd misses what the fixture's own process prints.
+    # The fixture has started its process before capfd begins: start another one.
     worker.stop()
     worker.start()
     hungry = transparent_webp(5000, 4000)
@@ -173,14 +177,16 @@ def test_a_worker_that_keeps_memory_is_replaced(worker, capfd):
 
 @pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
 def test_under_a_limit_of_the_system(tmp_path):
-    """400 MB for each process, less than a worker with MAX_MEMORY."""
+    """400 MB for each process: less than the 150 MB with which a worker starts, and
+    MAX_MEMORY on top."""
     command = limited("ulimit -d 400000", LESSON_8)
     with serve(command, port_of("08_inference"), tmp_path) as server:
         assert len(result_of(server, BERRIES)["detections"]) == 3
 
 
 def test_a_body_that_cannot_be_stored(tmp_path, posix):
-    """As on a full disk. Here, too, a path is one line in the log."""
+    """As on a full disk. The path of the request, TWO_LINES, has a newline, but is one
+    line in the log."""
     # A file may have 1000 blocks: half a megabyte, or one, as the shell counts.
     command = limited("ulimit -f 1000", LESSON_8)
     with serve(command, port_of("08_inference"), tmp_path) as server:
@@ -210,6 +216,7 @@ def not_starting(error):
     [
         ("SPAWN.Pipe", failing(OSError("too many open files"))),
         ("SPAWN.Process", not_starting(OSError("too many open files"))),
+        # As in Python 3.11.2, when two start at the same time.
         ("SPAWN.Process", not_starting(AttributeError("poll"))),
         # The process calls bool(pipe), and ends without saying "ready".
         ("run_worker", bool),
@@ -254,7 +261,7 @@ def test_a_worker_that_ends_at_its_start_as_on_windows(monkeypatch, posix):
 
 
 def test_processes_start_and_end_one_at_a_time(monkeypatch):
-    """At the same time it may fail in Python 3.11.2."""
+    """At the same time there may be an AttributeError, in Python 3.11.2."""
     module = imported("08_inference")
     busy = []
 
@@ -296,7 +303,8 @@ def test_a_new_worker_that_takes_no_picture_is_ended(worker, monkeypatch):
 
 
 def test_a_mistake_of_a_model_is_a_bug_after_an_error_of_a_decoder(module, monkeypatch):
-    """OpenCV keeps the number and the function of its last exception."""
+    """OpenCV keeps the number and the function of its last exception: in error.code
+    would still be those of the decoder."""
 
     def find_nothing(img):
         raise cv2.error("a mistake of the model")
@@ -337,8 +345,8 @@ def test_ctrl_c_while_workers_start_ends_everything_quietly(tmp_path, seconds):
         os.killpg(server.process.pid, signal.SIGINT)
         assert server.process.wait(20) == 0
     wait_until(lambda: not any(is_alive(process) for process in processes))
-    # Nothing else of the server's group is left, either: a worker that was started
-    # after Ctrl+C.
+    # Nothing else of the server's group is left, either, such as a worker that was
+    # started after Ctrl+C.
     wait_until(lambda: group_of(server.process.pid) == [])
     assert "Traceback" not in server.log
 
