@@ -420,8 +420,8 @@ def choose_reduction(data):
         return 1
     width, height = size
     # Check the full size here: OpenCV has the same limit (WORKER_ENVIRONMENT, in part
-    # 4), but compares the size of the smaller picture with it. So it would let pass a
-    # JPEG that is much too large.
+    # 4), but compares the size of the smaller picture with it. So it would let a JPEG
+    # pass that is much too large.
     if width * height > MAX_PIXELS:
         raise BadPicture(TOO_MANY_PIXELS)
     longer_side = max(width, height)
@@ -592,8 +592,8 @@ app.config["MAX_FORM_PARTS"] = MAX_PARTS
 app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
 
 
-# Read the body of the request here, before the view. If it cannot be read, the client
-# is told why, and nothing that it has sent gets into the log.
+# Read the body of the request here, before the view. If it cannot be read, answer here,
+# too: each reason in its own way.
 @app.before_request
 def read_form():
     # curl -d sends the Content-Type application/x-www-form-urlencoded. For this type
@@ -757,7 +757,7 @@ class Worker:
         # A pipe has two ends, one for each process. What one end sends, the other
         # receives: recv() what send() sends, recv_bytes() what send_bytes() sends. Both
         # wait for it. poll(3) waits at most 3 seconds, and says whether something has
-        # come; poll() says so at once.
+        # come; poll() does not wait.
         # If the other end is closed, poll() and poll(3) say True at once (on Windows
         # they raise), and the others raise ConnectionError or EOFError.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
@@ -776,9 +776,9 @@ class Worker:
             pipe_of_worker.close()
         self.process = process
         try:
-            # Wait until it says "ready", or has ended: process.sentinel tells wait()
-            # so. (recv() alone is not enough: on Windows it would wait for ever for a
-            # worker that ends too early.)
+            # Wait until it says "ready", or has ended (process.sentinel stands for its
+            # end). recv() alone is not enough: on Windows it would wait for ever for a
+            # worker that ends too early.
             multiprocessing.connection.wait([self.pipe, process.sentinel])
             if not self.pipe.poll():
                 raise EOFError("it ended before it was ready")
@@ -1287,9 +1287,9 @@ def page():
 # The picture behind "Try a sample".
 @app.get("/sample.jpg")
 def sample():
-    # conditional=False: always send it. Otherwise Werkzeug looks at a header that asks
-    # for it only if it has changed since a date, and for some dates Werkzeug 3.1.9
-    # raises OverflowError.
+    # conditional=False: always send the picture. Otherwise Werkzeug obeys the header
+    # If-Modified-Since (send it only if it has changed since this date), and for some
+    # dates Werkzeug 3.1.9 raises OverflowError.
     folder = f"{app.root_path}/scripts/pictures"
     return send_from_directory(folder, "strawberries.jpg", conditional=False)
 

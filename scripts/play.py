@@ -803,7 +803,7 @@ def read_arguments(words):
     if not options.url and options.limit is None:
         options.limit = 60
     if words[1:]:
-        # With "/" on Windows, too: sh would take "\\" for something else.
+        # With "/" on Windows, too: sh would take "\" for something else.
         options.photo = Path(os.path.abspath(words[1])).as_posix()
         if not os.path.isfile(options.photo):
             parser.error(f"there is no file {words[1]}")

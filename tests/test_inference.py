@@ -433,7 +433,7 @@ def test_a_request_above_a_limit_is_refused(server, path, request_parts):
 
 
 @pytest.mark.parametrize("path", ["/inference", "/exam"])
-def test_too_large_an_upload_of_unknown_length_is_refused(server, path):
+def test_an_upload_of_unknown_length_that_is_too_large_is_refused(server, path):
     head = b"--x\r\nContent-Disposition: form-data; name=f; filename=f\r\n\r\n"
     pieces = iter([head] + 18 * [bytes(1_000_000)])
     headers = {"Content-Type": "multipart/form-data; boundary=x"}

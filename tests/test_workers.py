@@ -69,7 +69,9 @@ def ready_workers_of(server):
     wait_until(lambda: len(workers_of(server)) == WORKERS)
     workers = workers_of(server)
     before = None
+    deadline = time.monotonic() + 60
     while before != (now := [process.cpu_times().user for process in workers]):
+        assert time.monotonic() < deadline, "the workers go on computing"
         before = now
         time.sleep(1)
     return workers
@@ -303,8 +305,8 @@ def test_a_new_worker_that_takes_no_picture_is_ended(worker, monkeypatch):
 
 
 def test_a_mistake_of_a_model_is_a_bug_after_an_error_of_a_decoder(module, monkeypatch):
-    """OpenCV keeps the number and the function of its last exception: in error.code
-    would still be those of the decoder."""
+    """OpenCV keeps the number of its last exception: error.code would still be that of
+    the decoder."""
 
     def find_nothing(img):
         raise cv2.error("a mistake of the model")
@@ -368,7 +370,7 @@ def test_ctrl_c_while_workers_compute_ends_everything_quietly(tmp_path):
 
 def test_where_the_end_of_processes_is_ignored(tmp_path, posix):
     """A program that ignores SIGCHLD hands this on to the lesson that it starts. Then
-    join() returns before the worker has ended."""
+    join() does not learn that the worker has ended."""
     ignore = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
     ignore += "os.execv(sys.argv[1], sys.argv[1:])"
     command = [sys.executable, "-c", ignore, *LESSON_8]
