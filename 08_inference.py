@@ -592,8 +592,8 @@ app.config["MAX_FORM_PARTS"] = MAX_PARTS
 app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
 
 
-# Read the body of the request here, before the view. If it cannot be read, answer here,
-# too: each reason in its own way.
+# Read the body of a form here, before the view. If it cannot be read, answer here, too:
+# each reason in its own way.
 @app.before_request
 def read_form():
     # curl -d sends the Content-Type application/x-www-form-urlencoded. For this type
@@ -611,9 +611,9 @@ def read_form():
         raise
     except OSError:
         # For example, the disk is full. Do not pass it on: Flask would log it with the
-        # path of the request, which may be any path, even one without a route. There a
-        # client can write false lines of a log. So log it here: exception() is error(),
-        # with the traceback.
+        # path of the request, which may be any path, even one without a route. With a
+        # newline in the path (lesson 5) a client could write false lines into the log.
+        # So log it here: exception() is error(), with the traceback.
         app.logger.exception("the body of a request could not be read")
         abort(500)
     except Exception:
@@ -630,8 +630,8 @@ FILES_ALLOWED = f"allowed are 1 to {MAX_FILES}, or only 1 with draw=1"
 #
 # A small file can make a decoder, the code that reads a JPEG, PNG or WebP, compute for
 # minutes, ask for gigabytes, or crash. No check finds every such file. So the server
-# never decodes a picture. It passes the bytes to a worker, and ends the worker if it
-# takes too long.
+# never decodes a picture. It passes the bytes to a worker, and ends the worker if the
+# answer takes too long.
 #
 # A worker is a process: a running program with its own memory. One process can be ended
 # without harm to another. So such a file costs one worker at most, and a new worker
@@ -705,8 +705,8 @@ PIECE = 1_000_000
 
 
 # ask_worker() is all that the server does with one file. Below it stand, in this order:
-# how a worker is asked (Worker), how requests wait for a worker (IdleWorkers), and how
-# the workers are started.
+# how a worker is asked (Worker), how requests wait for a worker (IdleWorkers), how the
+# workers are started, and what runs in a worker.
 def ask_worker(file, model_type, wants_picture):
     """The answer of look_at_picture() for an uploaded file. Call abort() if there is no
     answer."""
@@ -719,6 +719,7 @@ def ask_worker(file, model_type, wants_picture):
     # worker.process is its process, or None if that was ended.
     worker = idle_workers.take()
     try:
+        # Here status is a text: "ok", "bad picture" or "bug".
         status, answer = worker.ask(file, model_type, wants_picture)
     finally:
         # In any case, even after an exception, give the worker back. If its process was
@@ -738,7 +739,8 @@ def ask_worker(file, model_type, wants_picture):
 
 
 # Two threads must not start or end a process at the same time: multiprocessing keeps a
-# list of them, and in Python 3.11.2 one of the threads would get an AttributeError.
+# list of the processes, and in Python 3.11.2 one of the threads would get an
+# AttributeError.
 process_lock = threading.Lock()
 
 
@@ -755,11 +757,13 @@ class Worker:
 
     def start(self):
         # A pipe has two ends, one for each process. What one end sends, the other
-        # receives: recv() what send() sends, recv_bytes() what send_bytes() sends. Both
-        # wait for it. poll(3) waits at most 3 seconds, and says whether something has
-        # come; poll() does not wait.
+        # receives: recv() receives what send() sends, and recv_bytes() receives what
+        # send_bytes() sends. recv() and recv_bytes() wait until something comes.
+        # poll(3) waits at most 3 seconds, and says whether something has come; poll()
+        # does not wait.
         # If the other end is closed, poll() and poll(3) say True at once (on Windows
-        # they raise), and the others raise ConnectionError or EOFError.
+        # they raise an exception); the sending and receiving functions raise
+        # ConnectionError or EOFError.
         self.pipe, pipe_of_worker = SPAWN.Pipe()
         # The new process calls run_worker(pipe_of_worker). daemon=True: when the
         # server ends as usual, this process is ended, too.
@@ -769,10 +773,10 @@ class Worker:
                 process.start()
         finally:
             # In any case, even if start() raises (for example OSError: the server has
-            # too many open files), close the server's copy of pipe_of_worker. The
-            # worker has its own copy now, and an end of a pipe is closed only when all
-            # its copies are: otherwise the server would not notice that the worker has
-            # ended.
+            # too many open files), close the server's copy of pipe_of_worker. If it did
+            # not raise, the worker has a copy of its own. An end of a pipe is closed
+            # only when all its copies are: otherwise the server would not notice that
+            # the worker has ended.
             pipe_of_worker.close()
         self.process = process
         try:
@@ -801,13 +805,15 @@ class Worker:
         """Tell the worker which task comes: (model_type, wants_picture). Return True if
         it answers "go on"; False if it does not answer.
 
-        Why does ask(), below, not begin with the file? A file can be read only once. If
-        half of it had gone to a worker that is dead, a new worker would get only the
-        other half. So ask() first makes sure that the worker is alive."""
+        Why does ask(), below, not begin with the file? read() goes on where the last
+        read() has stopped. If half of the file had gone to a worker that is dead, a new
+        worker would get only the other half. So ask() first makes sure that the worker
+        is alive."""
         if self.process is None:
             return False
         try:
             self.pipe.send(task)
+            # A worker answers at once. This time does not count for the picture.
             if not self.pipe.poll(MAX_SECONDS):
                 return False
             return self.pipe.recv() == "go on"
@@ -854,13 +860,15 @@ class Worker:
 
 @atexit.register
 def start_and_stop_no_more():
-    """When the server ends, multiprocessing ends the workers. Right before that, this
-    function takes the lock, and nobody gives it back.
+    """atexit: Python calls this function when the server ends. It takes the lock, and
+    nobody gives it back. Then multiprocessing ends the workers. (It does not use this
+    lock.)
 
     Otherwise a request would find that its worker has ended, and would tell its client
-    that the picture has crashed it. Now it waits in stop() until the program has ended.
-    (The server does not wait for requests when it ends. It waits for the threads of
-    start_in_background(), but before it calls this function.)"""
+    that the picture has crashed the worker. With the lock taken, the request waits in
+    stop() until the program has ended. (The server does not wait for requests when it
+    ends. It waits for the threads of start_in_background(), but before it calls this
+    function.)"""
     process_lock.acquire()
 
 
@@ -939,8 +947,8 @@ def start_workers():
 def start_in_background(worker):
     """Start a worker in a thread of its own. A start takes half a second; the caller
     does not wait for it."""
-    # Not daemon=True: when the server ends, it waits for this thread. No worker is left
-    # half started.
+    # With daemon=True the server would not wait for this thread at its end. Without, it
+    # waits, and no worker is left half started.
     thread = threading.Thread(target=start_worker, args=(worker,))
     try:
         thread.start()
@@ -996,8 +1004,9 @@ def run_worker(pipe):
     pipe.send("ready")
     while True:
         held = held_memory()
-        # Some pictures leave memory behind. If it has become too much, end: the next
-        # request finds this worker dead, and starts a new one.
+        # Some pictures leave memory behind. If it has become too much, return: the
+        # process ends with this function. The next request that takes this worker finds
+        # it dead, and starts a new one.
         if held > held_at_start + MAX_KEPT:
             app.logger.warning("a worker is replaced: it kept more than MAX_KEPT")
             return
@@ -1013,8 +1022,8 @@ def send_decoder_messages_nowhere():
     """You may skip the inside.
 
     If a file is bad, the decoders of OpenCV may print a piece of it to stderr, which is
-    for error messages. There a client could write what looks like a line of the
-    server's log. So throw away what OpenCV prints."""
+    for error messages. So a client could write into it what looks like a line of the
+    server's log. Throw away what OpenCV prints."""
     # What app.logger writes to sys.stderr must still get out. The system knows each
     # open file by a number, and stderr by number 2. dup() gives the same file one more
     # number.
@@ -1110,20 +1119,19 @@ def end_with_server():
     os._exit(0)
 
 
-# Who refuses a request, each time with a message that says why? In the order in which
-# it happens:
+# These refuse a request, each with a message that says why, in this order:
 # - read_form(): the request is too large (413), or breaks the rules of HTTP (400).
 # - Flask, before the view: no route has this path (404), or the route does not allow
 #   this method (405).
 # - asked_model(), asked_draw(), asked_files(): model_type, draw, or the number of files
 #   is wrong (400).
 # - look_at_picture() and what it calls: the file is no JPEG, PNG or WebP, cannot be
-#   read, or has too many pixels (a JPEG). They raise BadPicture.
+#   read, is damaged, or has too many pixels (a JPEG). They raise BadPicture.
 # - answer_of_worker(): the picture has too many pixels (a PNG or WebP), or takes too
 #   much memory (on Linux).
 # - Worker.ask(): the picture takes more than 3 seconds, or the worker crashes.
-# ask_worker() turns the last three into a 400, and json_error() in part 3 turns every
-# error into JSON.
+# ask_worker() turns the last three of this list into a 400, and json_error() in part 3
+# turns every error into JSON. (A 500 is no refusal: something is wrong in the server.)
 # What if the fault lies with a model of yours? The comment above MODELS in part 2 says
 # what the client gets.
 
