@@ -55,12 +55,13 @@ trap 'exit 130' INT
 trap 'exit 131' QUIT
 trap 'exit 143' TERM
 
+print_version='import sys; print("%d.%d" % sys.version_info[:2])'
+
 # Where .venv has its programs, and what a finished set-up writes into .venv: the folder,
 # the version of Python, and the checksum of the requirements.
 look_at_venv() {
     bin=$venv/bin
     [ ! -d "$venv/Scripts" ] || bin=$venv/Scripts # Windows
-    print_version='import sys; print("%d.%d" % sys.version_info[:2])'
     version=$("$bin/python" -c "$print_version" 2>/dev/null)
     wanted="$here $version $(cksum <"$here/requirements.txt")"
 }
@@ -105,9 +106,10 @@ add_opencv() {
 
 look_at_venv
 if ! is_ready ready; then
-    package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
-    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        package=python$("$python" -c "$print_version")-venv
         stop "venv is missing. Debian, Ubuntu: apt install $package. Then run this again."
+    fi
     echo "Setting up .venv: this once, less than a minute."
     if [ ! -e "$venv" ] || [ -f "$venv/made-by-run.sh" ]; then
         rm -rf "$venv"

@@ -56,6 +56,11 @@ def wait_until(condition, seconds=20):
     return result
 
 
+def workers_among(processes):
+    """Lesson 8's workers. (With "spawn", too, their command says "fork".)"""
+    return [p for p in processes if "--multiprocessing-fork" in p.cmdline()]
+
+
 def first_to_compute(processes):
     """Wait until one of these processes has computed for 0.2 s, and return it."""
     before = {process: process.cpu_times().user for process in processes}

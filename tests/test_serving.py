@@ -29,6 +29,7 @@ from collection import (
     make_calls,
     serve,
     wait_until,
+    workers_among,
 )
 from pictures import largest_picture
 from uploads import BERRIES, TOO_LARGE
@@ -451,11 +452,8 @@ def test_a_restart_answers_what_has_begun(servers):
     quiet(server)
     with ThreadPoolExecutor(1) as client:
         answer = client.submit(ask, server.port, post(("x", largest_picture())))
-        # Not gunicorn's own processes: they compute while they receive the file. (The
-        # lesson's workers have this word in their command, though they do not fork.)
-        tree = server.tree()
-        workers = [p for p in tree if "--multiprocessing-fork" in p.cmdline()]
-        first_to_compute(workers)
+        # Not gunicorn's own processes: they compute while they receive the file.
+        first_to_compute(workers_among(server.tree()))
         server.processes[0].terminate()
         assert answer.result()[0] == 200
 

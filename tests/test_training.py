@@ -382,13 +382,8 @@ def test_a_missing_folder_for_the_network_is_named(
 ):
     training = importlib.import_module("train_strawberry")
     missing = tmp_path / "missing"
-    arguments = [
-        "train_strawberry.py",
-        str(tmp_path),
-        "--out",
-        str(missing / "net.onnx"),
-    ]
-    monkeypatch.setattr(sys, "argv", arguments)
+    arguments = [str(tmp_path), "--out", str(missing / "net.onnx")]
+    monkeypatch.setattr(sys, "argv", ["train_strawberry.py", *arguments])
     with pytest.raises(SystemExit):
         training.main()
     assert f"{missing}: no such folder" in capsys.readouterr().err

@@ -23,6 +23,7 @@ from collection import (
     port_of,
     serve,
     wait_until,
+    workers_among,
 )
 from pictures import (
     PNG_END,
@@ -59,21 +60,21 @@ def server(tmp_path):
 
 
 def workers_of(server):
-    """The worker processes of a server that runs. ("spawn", too, says "fork" here.)"""
-    children = psutil.Process(server.process.pid).children(recursive=True)
-    return [p for p in children if "--multiprocessing-fork" in p.cmdline()]
+    """The worker processes of a server that runs."""
+    return workers_among(psutil.Process(server.process.pid).children(recursive=True))
 
 
 def ready_workers_of(server):
     """Its workers, once all of them are ready: none computes any more."""
     wait_until(lambda: len(workers_of(server)) == WORKERS)
     workers = workers_of(server)
-    before = None
-    deadline = time.monotonic() + 60
-    while before != (now := [process.cpu_times().user for process in workers]):
-        assert time.monotonic() < deadline, "the workers go on computing"
-        before = now
+
+    def none_computes():
+        before = [process.cpu_times().user for process in workers]
         time.sleep(1)
+        return before == [process.cpu_times().user for process in workers]
+
+    wait_until(none_computes, 60)
     return workers
 
 
