@@ -68,8 +68,10 @@ def api_inference():
     # One file after the other. The list keeps the result of each (notes: mistake 33).
     results = []
     for file in files:
-        # ask_worker() (part 4) lets a worker, a program beside the server, call
-        # look_at_picture(). If one file is bad, it calls abort(400): no results at all.
+        # ask_worker() (part 4) sends the file to a worker, a program beside the server.
+        # The worker calls look_at_picture(), and answer is what that returns. If one
+        # file is bad, ask_worker() calls abort(400): then the client gets no results at
+        # all, not even those of the good files.
         answer = ask_worker(file, model_type, wants_picture)
         if wants_picture:
             # The JPEG is the whole answer: asked_files() allows only one file.
@@ -157,8 +159,8 @@ class BadPicture(Exception):
 
 # A model is a function: it is given a picture, and it returns a list of detections, an
 # empty one if it finds nothing. The picture is an array (height, width, 3) of uint8:
-# blue, green, red. A large JPEG arrives smaller, with 800 pixels or more on its longer
-# side (ENOUGH_SIDE, in part 3).
+# blue, green, red. A JPEG whose longer side has 1600 pixels or more arrives at 1/2, 1/4
+# or 1/8 of its size; at least 800 pixels are left on that side (ENOUGH_SIDE, part 3).
 # To add a model, read detection(), just below, and MODELS, at the end of this part.
 # What is between them you can skip at a first reading: the two models, and resized(),
 # which part 3 calls, too.
@@ -177,7 +179,7 @@ def detection(img, label, score, box):
     top = float(np.clip(y, 0, img_height))
     right = float(np.clip(x + width, 0, img_width))
     bottom = float(np.clip(y + height, 0, img_height))
-    # Part 3 rounds the box to whole pixels, and makes it at least 1 x 1.
+    # For the JSON part 3 rounds the box to whole pixels, and makes it at least 1 x 1.
     return {
         "label": str(label),
         "score": round(float(score), 3),
@@ -339,14 +341,14 @@ def find_strawberries(img):
 # as NET is read above: then every worker reads it once, while it starts.
 # The server's terminal shows what your model print()s or writes with
 # app.logger.warning(). If it raises an exception, the client gets a 500, and the
-# terminal shows the traceback. If the traceback names answer_in_pixels_of_upload() or
-# draw_detections(), but no function of yours, your model did not return a list of what
-# detection() returns.
+# terminal shows the traceback. Does the traceback name no function of yours, but
+# answer_in_pixels_of_upload(), draw_detections() or jsonify()? Then your model returned
+# something else than a list of what detection() returns, or a box with a NaN.
 # Each picture may take at most MAX_SECONDS (3) and, on Linux, MAX_MEMORY (280 MB). If
 # your model needs more, the client gets a 400 that blames the picture: make these two
 # numbers in part 4 larger. (It gets such a 400 as well if your model ends the worker.)
 # If your model keeps more than MAX_KEPT (60 MB) from picture to picture, make that one
-# larger, too: otherwise the worker is replaced after the picture.
+# larger, too: otherwise, on Linux, the worker is replaced after the picture.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -406,8 +408,8 @@ IMREAD_MODES = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-# A JPEG is decoded smaller only as long as this many pixels remain on its longer side:
-# the most that a model here looks at, 800.
+# At least this many pixels must be left on the longer side of a JPEG that is decoded
+# smaller. No model here looks at more: 800.
 ENOUGH_SIDE = max(QR_SIDE, NET_SIDE)
 
 
@@ -419,9 +421,9 @@ def choose_reduction(data):
     if size is None:
         return 1
     width, height = size
-    # Check the full size here: OpenCV has the same limit (WORKER_ENVIRONMENT, in part
-    # 4), but compares the size of the smaller picture with it. So it would let a JPEG
-    # pass that is much too large.
+    # Check the full size here. OpenCV has the same limit (WORKER_ENVIRONMENT, in part
+    # 4), but it checks the size of the smaller picture: at 1/8 it would accept a JPEG
+    # with 64 times as many pixels.
     if width * height > MAX_PIXELS:
         raise BadPicture(TOO_MANY_PIXELS)
     longer_side = max(width, height)
@@ -446,9 +448,10 @@ def jpeg_size(data):
     # data[position] alone would be a number, 255; this is one byte.
     while data[position : position + 1] == b"\xff":
         kind = data[position + 1 : position + 2]
-        # These three: the header of the picture, in the usual kinds of JPEG. It holds
-        # 1 other byte, then the height (2 bytes), then the width (2 bytes). So before
-        # the height stand \xff, the kind, the length (2 bytes), the other byte: 5.
+        # In the usual JPEGs a segment of one of these three kinds is the header of the
+        # picture. It holds 1 other byte, then the height (2 bytes), then the width (2
+        # bytes). So before the height stand 5 bytes: \xff, the kind, the length (2
+        # bytes) and the other byte.
         if kind in (b"\xc0", b"\xc1", b"\xc2"):
             height = int.from_bytes(data[position + 5 : position + 7], "big")
             width = int.from_bytes(data[position + 7 : position + 9], "big")
@@ -479,7 +482,7 @@ def size_before_decoding(data, img, reduction):
 
 PINK = (155, 0, 208)  # blue, green, red
 WHITE = (255, 255, 255)
-FONT = cv2.FONT_HERSHEY_SIMPLEX
+FONT = cv2.FONT_HERSHEY_SIMPLEX  # OpenCV 5 writes Korean letters, too
 # Pixels of the drawn picture's longer side, at most: enough for a screen.
 DRAWN_SIDE = 1600
 # Characters of a label, at most: a QR code can hold thousands.
@@ -487,7 +490,9 @@ MAX_LABEL = 30
 
 
 def draw_detections(img, detections):
-    """The bytes of a JPEG: the picture with a box and a label for each detection."""
+    """The bytes of a JPEG: the picture with a box and a label for each detection.
+
+    It is img, so a large JPEG is drawn at 1/2, 1/4 or 1/8 of its size."""
     longer_side = max(img.shape[:2])
     drawn, scale = resized(img, min(DRAWN_SIDE, longer_side))
     height, width = drawn.shape[:2]
@@ -582,7 +587,7 @@ MEGABYTES = MAX_REQUEST // 1_000_000
 # For requests of curl -F and of the page: how many fields and files together.
 MAX_PARTS = 20
 # How many bytes in each text field, and in the headers of each file. (Keep it above
-# 70000: Werkzeug reads 65536 bytes at a time, and needs room for these and a few more.)
+# 70000: Werkzeug reads pieces of 65536 bytes, and a piece must fit, with a few more.)
 MAX_TEXT = 100_000
 KILOBYTES = MAX_TEXT // 1000
 # Above one of these limits the answer is 413, with this text.
@@ -592,8 +597,8 @@ app.config["MAX_FORM_PARTS"] = MAX_PARTS
 app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
 
 
-# Read the body of a form here, before the view. If it cannot be read, answer here, too:
-# each reason in its own way.
+# Read the body of a form here, before the view. If it cannot be read, there are three
+# kinds of reasons: one "except" for each.
 @app.before_request
 def read_form():
     # curl -d sends the Content-Type application/x-www-form-urlencoded. For this type
@@ -672,8 +677,8 @@ MAX_KEPT = 60_000_000
 TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
 CRASHED = "stops the process that reads it: save it as a new JPEG"
 
-# One worker for each core (one, if cpu_count() does not know: it returns None). At most
-# 8, because each can fill MAX_MEMORY.
+# One worker for each core. (cpu_count() returns None if it cannot find out: then one
+# worker.) At most 8, because each can fill MAX_MEMORY.
 WORKERS = min(os.cpu_count() or 1, 8)
 
 # Environment variables: texts that a process passes on to the processes that it starts.
@@ -722,10 +727,9 @@ def ask_worker(file, model_type, wants_picture):
         # Here status is a text: "ok", "bad picture" or "bug".
         status, answer = worker.ask(file, model_type, wants_picture)
     finally:
-        # In any case, even after an exception, give the worker back. If its process was
-        # ended, it first needs a new one. This request does not wait for that:
-        # start_in_background() makes a thread that starts the process and then puts the
-        # worker back.
+        # Always give the worker back, even after an exception. If its process was
+        # ended, start_in_background() gives it a new one and then puts it back. It does
+        # so in a thread: this request need not wait.
         if worker.process is None:
             start_in_background(worker)
         else:
@@ -747,9 +751,7 @@ process_lock = threading.Lock()
 class Worker:
     """An object in the server. It starts one worker process, sends pictures to it, and
     receives the answers. If the process ends, the object stays: start() gives it a new
-    process.
-
-    In the comments of this class "the worker" is its process."""
+    process."""
 
     def __init__(self):
         self.process = None
@@ -774,15 +776,15 @@ class Worker:
         finally:
             # In any case, even if start() raises (for example OSError: the server has
             # too many open files), close the server's copy of pipe_of_worker. If it did
-            # not raise, the worker has a copy of its own. An end of a pipe is closed
+            # not raise, the process has a copy of its own. An end of a pipe is closed
             # only when all its copies are: otherwise the server would not notice that
-            # the worker has ended.
+            # the process has ended.
             pipe_of_worker.close()
         self.process = process
         try:
-            # Wait until it says "ready", or has ended (process.sentinel stands for its
-            # end). recv() alone is not enough: on Windows it would wait for ever for a
-            # worker that ends too early.
+            # Wait until the process says "ready", or has ended (process.sentinel stands
+            # for its end). recv() alone is not enough: on Windows it would wait for
+            # ever for a process that ends too early.
             multiprocessing.connection.wait([self.pipe, process.sentinel])
             if not self.pipe.poll():
                 raise EOFError("it ended before it was ready")
@@ -802,18 +804,18 @@ class Worker:
         self.pipe.close()
 
     def send_task(self, task):
-        """Tell the worker which task comes: (model_type, wants_picture). Return True if
-        it answers "go on"; False if it does not answer.
+        """Tell the process which task comes: (model_type, wants_picture). Return True
+        if it answers "go on"; False if it does not answer.
 
         Why does ask(), below, not begin with the file? read() goes on where the last
-        read() has stopped. If half of the file had gone to a worker that is dead, a new
-        worker would get only the other half. So ask() first makes sure that the worker
-        is alive."""
+        read() has stopped. If half of the file had gone to a process that is dead, a
+        new one would get only the other half. So ask() first makes sure that the
+        process is alive."""
         if self.process is None:
             return False
         try:
             self.pipe.send(task)
-            # A worker answers at once. This time does not count for the picture.
+            # The process answers at once. This time does not count for the picture.
             if not self.pipe.poll(MAX_SECONDS):
                 return False
             return self.pipe.recv() == "go on"
@@ -823,7 +825,7 @@ class Worker:
     def ask(self, file, model_type, wants_picture):
         """Return ("ok", answer), ("bad picture", reason) or ("bug", traceback)."""
         task = (model_type, wants_picture)
-        # The worker may have ended since its last picture, for example because the
+        # The process may have ended since its last picture, for example because the
         # computer ran short of memory. Or it has never started. In both cases start a
         # new one, and wait for it: this request needs it now.
         if not self.send_task(task):
@@ -839,20 +841,20 @@ class Worker:
                 self.pipe.send_bytes(piece)
             # No bytes: this was the last piece.
             self.pipe.send_bytes(b"")
-            # No answer in MAX_SECONDS: end the worker. (If it has crashed, recv()
+            # No answer in MAX_SECONDS: end the process. (If it has crashed, recv()
             # raises an exception: see "except" below.)
             if not self.pipe.poll(MAX_SECONDS):
                 self.stop()
                 return "bad picture", TOO_SLOW
-            # What answer_of_worker() has returned, in the worker.
+            # What answer_of_worker() has returned, in the other process.
             return self.pipe.recv()
         except (EOFError, ConnectionError):
-            # The other end of the pipe is closed: the worker has crashed.
+            # The other end of the pipe is closed: the process has crashed.
             self.stop()
             return "bad picture", CRASHED
         except Exception:
             # The file could not be read to its end. For example, its temporary file is
-            # gone. The worker still waits for the rest, and is of no use any more.
+            # gone. The process still waits for the rest, and is of no use any more.
             self.stop()
             # Raise the same exception again: the client gets a 500.
             raise
@@ -860,15 +862,14 @@ class Worker:
 
 @atexit.register
 def start_and_stop_no_more():
-    """atexit: Python calls this function when the server ends. It takes the lock, and
-    nobody gives it back. Then multiprocessing ends the workers. (It does not use this
-    lock.)
+    """You may skip this function. atexit: Python calls it when the server ends.
 
-    Otherwise a request would find that its worker has ended, and would tell its client
-    that the picture has crashed the worker. With the lock taken, the request waits in
-    stop() until the program has ended. (The server does not wait for requests when it
-    ends. It waits for the threads of start_in_background(), but before it calls this
-    function.)"""
+    After it multiprocessing ends the workers. A request that is waiting for a worker's
+    answer would take that for a crash, and would tell its client that the picture is
+    bad. So this function takes the lock and keeps it: the request then waits in stop()
+    until the program is gone. (multiprocessing does not use this lock. The server does
+    not wait for requests when it ends. It waits for the threads of
+    start_in_background(), but before it calls this function.)"""
     process_lock.acquire()
 
 
@@ -947,8 +948,8 @@ def start_workers():
 def start_in_background(worker):
     """Start a worker in a thread of its own. A start takes half a second; the caller
     does not wait for it."""
-    # With daemon=True the server would not wait for this thread at its end. Without, it
-    # waits, and no worker is left half started.
+    # No daemon=True here: so the server, when it ends, waits for this thread, and no
+    # worker is left half started.
     thread = threading.Thread(target=start_worker, args=(worker,))
     try:
         thread.start()

@@ -2,12 +2,13 @@
 # Lesson 1's calls. In another terminal first:  python 01_hello.py
 # A line with #=> is the answer to expect. There "..." stands for text that can differ; a
 # line with only "..." stands for any number of lines.
-# $URL is the lesson's address: the one that you type after the script's name, or else
-# this one. Before you type a call by hand, type  URL=http://127.0.0.1:8080
+# $URL is the lesson's address. You can type one after the script's name; if you type
+# none, it is http://127.0.0.1:8080. To make a call by hand, first type
+# URL=http://127.0.0.1:8080
 URL=${1:-http://127.0.0.1:8080}
 
-# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 1. From
-# "set -v" on the shell prints each line before it runs it.
+# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 1. After
+# "set -v" the shell prints each line before it runs it.
 # In a script HTTPie may look for input from another program (standard input): it then
 # waits for this input, or sends it as the body. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }

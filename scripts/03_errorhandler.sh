@@ -4,8 +4,8 @@
 # line with only "..." stands for any number of lines.
 URL=${1:-http://127.0.0.1:8080}
 
-# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 3. From
-# "set -v" on the shell prints each line before it runs it.
+# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 3. After
+# "set -v" the shell prints each line before it runs it.
 # In a script HTTPie may look for input from another program (standard input): it then
 # waits for this input, or sends it as the body. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }

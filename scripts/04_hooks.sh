@@ -4,8 +4,8 @@
 # line with only "..." stands for any number of lines.
 URL=${1:-http://127.0.0.1:8080}
 
-# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 4. From
-# "set -v" on the shell prints each line before it runs it.
+# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 4. After
+# "set -v" the shell prints each line before it runs it.
 # In a script HTTPie may look for input from another program (standard input): it then
 # waits for this input, or sends it as the body. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }
@@ -39,7 +39,7 @@ curl -s -i "$URL/closed"
 #=> ...
 #=> closed
 
-# No route matches this path, so no view runs. The hooks run all the same.
+# No route matches this path, so no view runs. But the hooks run.
 http --headers "$URL/nowhere"
 #=> HTTP/1.1 404 NOT FOUND
 #=> ...

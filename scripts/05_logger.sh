@@ -6,8 +6,8 @@
 # line with only "..." stands for any number of lines.
 URL=${1:-http://127.0.0.1:8080}
 
-# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 5. From
-# "set -v" on the shell prints each line before it runs it.
+# You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 5. After
+# "set -v" the shell prints each line before it runs it.
 # In a script HTTPie may look for input from another program (standard input): it then
 # waits for this input, or sends it as the body. --ignore-stdin forbids that.
 http() { command http --ignore-stdin --pretty=none "$@"; }
@@ -30,15 +30,15 @@ curl -s "$URL/fill"
 tail -n 1 exam_log.log
 #=> ... WARNING warning 50 of 50
 
-# 50 lines are more than 2000 bytes, so there are two files or more. (-1: one name a
-# line.)
+# 50 lines are more than 2000 bytes, so there are two files or more. (-1 prints one name
+# on each line.)
 ls -1 exam_log.log exam_log.log.1
 #=> exam_log.log
 #=> exam_log.log.1
 
 # No log file is larger than 2000 bytes: find lists the larger ones (-size +2000c; c
-# means bytes) in this folder (-maxdepth 1), and awk counts its lines. 0: none. (A number
-# above 0? Is a file left that you made with another maxBytes? Delete it.)
+# means bytes) in this folder (-maxdepth 1), and awk counts its lines. 0: none. (If you
+# see a number above 0, a file is left that you made with another maxBytes: delete it.)
 find . -maxdepth 1 -name 'exam_log.log*' -size +2000c | awk 'END { print NR }'
 #=> 0
 

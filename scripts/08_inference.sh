@@ -8,7 +8,7 @@ URL=${1:-http://127.0.0.1:4958}
 PICTURES=$(dirname "$0")/pictures
 
 # You can skip the lines up to "set -v": they prepare your photo's name and HTTPie, and
-# look for lesson 8. From "set -v" on the shell prints each line before it runs it.
+# look for lesson 8. After "set -v" the shell prints each line before it runs it.
 # curl's -F needs quotes around some file names, such as one with a comma: they are
 # added to your photo's name here.
 PHOTO=$(printf '%s' "${2:-$PICTURES/strawberries.jpg}" | sed '/[,;"\\]/{s/["\\]/\\&/g;s/.*/"&"/;}')
@@ -88,8 +88,8 @@ curl -s -X POST "$URL/inference" -F model_type=strawberry -F "img_file=@$PHOTO"
 curl -s -X PUT "$URL/inference" -F model_type=strawberry -F "img_file=@$PICTURES/qrcode.png" -F "img_file=@$PHOTO"
 #=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
 
-# The same with HTTPie. This call always sends strawberries.jpg: your own photo may have
-# quotes in $PHOTO that only curl understands.
+# The same with HTTPie. This call always sends strawberries.jpg: with your own photo
+# $PHOTO may contain quotes, and HTTPie would take them for a part of the file's name.
 http --body --form PUT "$URL/inference" model_type=strawberry img_file@"$PICTURES/qrcode.png" img_file@"$PICTURES/strawberries.jpg"
 #=> {"model_type":"strawberry","results":[{"filename":"qrcode.png",...,"detections":[]},{"filename":"strawberries.jpg",...}]}
 
