@@ -19,12 +19,15 @@ THRESHOLD = 0.45  # a lower score is no berry
 def letterbox(image):
     """Scale a BGR picture to a longer side of SIZE. Below and on the right add grey up
     to the next multiples of MULTIPLE. Gives (height, width, 3) uint8, and the scale."""
-    scale = SIZE / max(image.shape[:2])
-    width, height = (max(round(side * scale), 1) for side in image.shape[1::-1])
-    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    height, width = image.shape[:2]
+    scale = SIZE / max(height, width)
+    # At least one pixel: a picture may be very narrow.
+    new_width = max(round(width * scale), 1)
+    new_height = max(round(height * scale), 1)
+    small = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA)
     # For 216 rows: -216 % 32 is 8, and 216 + 8 is 224.
-    grey_rows = -height % MULTIPLE
-    grey_columns = -width % MULTIPLE
+    grey_rows = -new_height % MULTIPLE
+    grey_columns = -new_width % MULTIPLE
     grey = (GREY, GREY, GREY)
     padded = cv2.copyMakeBorder(
         small, 0, grey_rows, 0, grey_columns, cv2.BORDER_CONSTANT, value=grey
@@ -38,11 +41,12 @@ def to_blob(padded):
 
 
 def target(boxes, height, width):
-    """The wanted answer for boxes (n, 5: kind, x, y, w, h in pixels) in a picture of
-    this height and width.
+    """What the network should answer for boxes (n, 5: kind, x, y, w, h in pixels) in a
+    picture of this height and width, and how much each number counts.
 
     Gives (7, rows, columns) float32, seven numbers for each cell:
-      0    the heat: 1 in the cell with a ripe berry's centre, less around it
+      0    the heat, which the score should reach: 1 in the cell with a ripe berry's
+           centre, less around it
       1    how much the heat counts
       2-5  the distances to the berry's left, top, right and bottom edge, in pixels
       6    how much the distances count
@@ -62,7 +66,8 @@ def target(boxes, height, width):
         rows = slice(int(y) // CELL, int(y + h) // CELL + 1)
         columns = slice(int(x) // CELL, int(x + w) // CELL + 1)
         # UNKNOWN does not count. UNRIPE counts a little only: where ripe begins is a
-        # matter of taste. Where such boxes overlap, the last one decides.
+        # matter of taste. Where such boxes overlap, the last one decides. (A box that
+        # ends exactly between two cells has the next cell, too.)
         heat_weight[rows, columns] = 0 if kind == UNKNOWN else 0.3
     for _, x, y, w, h in boxes[is_ripe]:
         column = int(x + w / 2) // CELL
@@ -107,12 +112,12 @@ def detect(net, image, threshold):
     score = answer[0]
     # dilate: the highest score in the 3 x 3 cells around.
     peaks = (score == cv2.dilate(score, np.ones((3, 3)))) & (score >= threshold)
-    y, x = np.nonzero(peaks)
+    rows, columns = np.nonzero(peaks)
     scores = score[peaks]
-    left, top, right, bottom = answer[1:, peaks]
-    x = x * CELL + CELL / 2
-    y = y * CELL + CELL / 2
-    boxes = np.stack([x - left, y - top, left + right, top + bottom], 1)
+    to_left, to_top, to_right, to_bottom = answer[1:, peaks]
+    left = columns * CELL + CELL / 2 - to_left
+    top = rows * CELL + CELL / 2 - to_top
+    boxes = np.stack([left, top, to_left + to_right, to_top + to_bottom], 1)
     # int: without boxes NMSBoxes gives (), and np.array(()) holds floats.
     best = np.array(cv2.dnn.NMSBoxes(boxes, scores, threshold, 0.5), int)
     edge = (image.shape[1], image.shape[0])

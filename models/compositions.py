@@ -1,4 +1,4 @@
-"""Make the pictures to train on: photographs cropped, and berries pasted on grounds.
+"""Make the pictures to train on: photographs cropped, and berries pasted on backgrounds.
 
 Every random number comes from one seed: the same seed and number of steps make the same
 pictures.
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from answers import GREY, MULTIPLE, target
-from photographs import RIPE, UNKNOWN, turn_hue
+from photographs import LEAST_SIDE, RIPE, UNKNOWN, turn_hue
 from torchvision.transforms import v2
 
 BATCH = 16
@@ -47,12 +47,15 @@ CAMERA = v2.Compose(
         v2.RandomApply([v2.JPEG((25, 95))], 0.4),
     ]
 )
-# One OpenCV thread in each process that makes pictures: more would fight for cores.
+# One OpenCV thread in each process that imports this file, such as those that make
+# pictures: more would fight for cores.
 cv2.setNumThreads(1)
 
 
 # 1. Berries and other fruit, cut out: patches (height, width, 4) uint8. The channels
-# are blue, green, red, and how solid the patch is, from 0 to 255.
+# are blue, green, red and alpha: 0 where the patch is transparent, 255 where it is not.
+
+
 def cut_out(image, box):
     """Cut a berry out of its box with GrabCut; None where the outline is no berry."""
     x, y, w, h = box
@@ -70,7 +73,11 @@ def cut_out(image, box):
     w = scale * w
     h = scale * h
     rect = [round(x), round(y), round(w), round(h)]
-    mask = np.zeros(patch.shape[:2], np.uint8)
+    height, width = patch.shape[:2]
+    if max(rect[:2]) <= 0 and rect[2] >= width and rect[3] >= height:
+        # The berry fills the photograph: there is no background to learn from.
+        return None
+    mask = np.zeros((height, width), np.uint8)
     cv2.grabCut(patch, mask, rect, None, None, 3, cv2.GC_INIT_WITH_RECT)
     # 1 and 3 in the mask mean the berry: surely, and probably. medianBlur smooths the
     # outline.
@@ -89,7 +96,7 @@ def cut_out(image, box):
 
 
 def cut_from_white(image):
-    """Cut a fruit out of its white ground; None where the ground is not white, or the
+    """Cut a fruit out of its white background; None where that is not white, or the
     shorter side of the fruit has 30 pixels or less."""
     height, width = image.shape[:2]
     corners = image[[0, 0, -1, -1], [0, -1, 0, -1]]
@@ -103,11 +110,11 @@ def cut_from_white(image):
     for corner in ((0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)):
         cv2.floodFill(image, mask, corner, 0, (18,) * 3, (18,) * 3, flags)
     # erode: one pixel less all around, where the fruit and the white have mixed.
-    solid = cv2.erode(255 - mask[1:-1, 1:-1], np.ones((3, 3)))
-    x, y, w, h = cv2.boundingRect(solid)
+    fruit = cv2.erode(255 - mask[1:-1, 1:-1], np.ones((3, 3)))
+    x, y, w, h = cv2.boundingRect(fruit)
     if min(w, h) <= 30:
         return None
-    patch = np.dstack([image, cv2.GaussianBlur(solid, (0, 0), 0.7)])
+    patch = np.dstack([image, cv2.GaussianBlur(fruit, (0, 0), 0.7)])
     return patch[y : y + h, x : x + w]
 
 
@@ -139,28 +146,31 @@ def lay(rng, canvas, patch, side, centre):
     size = np.array([patch.shape[1], patch.shape[0]])
     width, height = np.maximum(size * scale, 3).astype(int).tolist()
     patch = cv2.resize(patch, (width, height), interpolation=cv2.INTER_AREA)
+    # Black, and softer than the patch.
     shadow = np.zeros_like(patch)
-    shadow[..., 3] = cv2.GaussianBlur(patch[..., 3], (0, 0), 0.5 + 0.06 * side)
-    shadow[..., 3] = shadow[..., 3] * rng.uniform(0.1, 0.6)
+    blurred = cv2.GaussianBlur(patch[..., 3], (0, 0), 0.5 + 0.06 * side)
+    shadow[..., 3] = blurred * rng.uniform(0.1, 0.6)
     angle = rng.uniform(0, 360)
     shift = rng.normal(0, 0.08, 2) * side
     for layer, place in ((shadow, centre + shift), (patch, centre)):
         # Turn it around its own middle, and move that middle to its place.
         matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
         matrix[:, 2] += place - np.array([width, height]) / 2
-        layer = cv2.warpAffine(layer, matrix, canvas.shape[1::-1])
-        x, y, w, h = cv2.boundingRect(layer[..., 3])
-        part = layer[y : y + h, x : x + w]
+        turned = cv2.warpAffine(layer, matrix, canvas.shape[1::-1])
+        x, y, w, h = cv2.boundingRect(turned[..., 3])
+        part = turned[y : y + h, x : x + w]
         # under is a part of the canvas: "+=" changes the canvas.
         under = canvas[y : y + h, x : x + w]
         # float32, as the canvas is.
-        solid = part[..., 3:] / np.float32(255)
-        under += solid * (part[..., :3] - under)
-    # The last layer is the patch, turned.
-    return layer[..., 3] > 127
+        alpha = part[..., 3:] / np.float32(255)
+        under += alpha * (part[..., :3] - under)
+    # The patch came last: turned holds it.
+    return turned[..., 3] > 127
 
 
 # 2. Parts of photographs.
+
+
 def clip(boxes, width, height):
     """Cut boxes at the picture's edge. With less than 0.4 of its area inside, or a side
     under 4 pixels, a berry becomes UNKNOWN; with nothing inside it is left out."""
@@ -172,19 +182,21 @@ def clip(boxes, width, height):
 
 
 def crop(rng, picture, width, height):
-    """A random part of a photograph, half of the time zoomed in, and its boxes."""
+    """A random part of a photograph, half of the time zoomed in, often mirrored, and its
+    boxes."""
     boxes = picture.boxes.copy()
     photo_height, photo_width = picture.image.shape[:2]
     # 1 is the largest part that fits, 0.2 a part with a fifth of its width.
     zoom = rng.uniform(0.2, 1) if rng.random() < 0.5 else 1
-    # How many times smaller the part becomes.
+    # The part's side, divided by that of the picture that it becomes.
     shrink = min(photo_width / width, photo_height / height) * zoom
-    w = max(round(width * shrink), 8)
-    h = max(round(height * shrink), 8)
+    w = max(round(width * shrink), LEAST_SIDE)
+    h = max(round(height * shrink), LEAST_SIDE)
+    # A random place.
     x = rng.integers(photo_width - w + 1)
     y = rng.integers(photo_height - h + 1)
     if len(boxes):
-        # Not there, but around one of the berries.
+        # A place around one of the berries instead.
         _, box_x, box_y, box_w, box_h = boxes[rng.integers(len(boxes))]
         x = box_x + box_w / 2 - w * rng.uniform(0.1, 0.9)
         y = box_y + box_h / 2 - h * rng.uniform(0.1, 0.9)
@@ -205,15 +217,17 @@ def crop(rng, picture, width, height):
 
 
 # 3. Pictures to train on.
+
+
 def shares(pictures):
     """How often each picture is chosen: numbers that add up to 1."""
     weights = np.array([WEIGHTS.get(picture.subject, 1) for picture in pictures])
     return weights / weights.sum()
 
 
-# Composed pictures. How often; at least and at most how many berries; the smallest and
-# the largest mean size of berries and other fruit, in parts of the picture's longer
-# side.
+# Composed pictures. Each row: its probability; the least and the most berries; the
+# smallest and the largest mean size of berries and other fruit, as a fraction of the
+# picture's longer side.
 LAYOUTS = [
     (0.35, 1, 5, 0.1, 0.45),  # a few
     (0.15, 1, 1, 0.5, 1.2),  # one from near
@@ -224,7 +238,8 @@ LAYOUTS = [
 
 
 class Painter(torch.utils.data.Dataset):
-    """Makes training pictures. Item n is batch n, the same whenever it is asked for.
+    """Makes training pictures. Item number `step` is the batch of that step, the same
+    whenever it is asked for.
 
     It has no __len__: the sampler in train_strawberry.py says how many."""
 
@@ -250,13 +265,14 @@ class Painter(torch.utils.data.Dataset):
         self.berries = [berry for berry in berries if berry is not None]
         if not self.berries:
             sys.exit("no berry was cut out: DATA needs ripe, red ones of 36 pixels")
-        # Patches of what lies on a white ground: the fruit of Fruits-360, and any other
-        # picture with four white corners.
+        # Patches of what lies on a white background: the fruit of Fruits-360, and any
+        # other picture with four white corners.
         fruits = [cut_from_white(picture.image) for picture in self.negatives]
         self.fruits = [fruit for fruit in fruits if fruit is not None]
 
     def __getitem__(self, step):
-        """images (n, 3, H, W) uint8 RGB, goals (n, 7, H/4, W/4), wanted_presence (n,).
+        """images (BATCH, 3, H, W) uint8 RGB, goals (BATCH, 7, H/4, W/4) and
+        wanted_presence (BATCH,).
 
         H and W are multiples of MULTIPLE; what a picture does not fill is grey."""
         rng = np.random.default_rng([self.seed, step])
@@ -336,7 +352,7 @@ class Painter(torch.utils.data.Dataset):
         layout = rng.choice(len(LAYOUTS), p=[chance for chance, *_ in LAYOUTS])
         _, least, most, smallest, largest = LAYOUTS[layout]
         count = rng.integers(least, most, endpoint=True)
-        # The mean size of the things in this picture, in parts of its longer side.
+        # The mean size of the things in this picture, as a fraction of its longer side.
         size = rng.uniform(smallest, largest)
         # How many other things there are.
         others = rng.integers(0, 5) if count else rng.integers(1, 12)
@@ -358,7 +374,8 @@ class Painter(torch.utils.data.Dataset):
             owner[mask] = len(areas) if is_berry else 0
         boxes = []
         for number in np.unique(owner[owner > 0]):
-            # RIPE, if more than 30 % of what lies on the canvas is visible.
+            # RIPE, if more than 30 % of what lies on the canvas is visible. (Not 40 %
+            # of the whole berry, as in a photograph: see clip().)
             visible = np.uint8(owner == number)
             kind = RIPE if visible.sum() > 0.3 * areas[number - 1] else UNKNOWN
             boxes.append((kind, *cv2.boundingRect(visible)))

@@ -13,6 +13,7 @@ photographs.json names the file behind each photograph.
 import argparse
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,7 +25,7 @@ SOURCES = Path(__file__).with_name("photographs.json")
 # What the numbers in a source's label files mean. (The list that comes with picker says
 # that 0 is unripe, but these berries are ripe.)
 NAMES = {"picker": {"0": "ripe"}, "greenhouse": {"0": "ripe", "1": "unripe"}}
-# The labels of the look-alikes. hue: turn the colours by so much.
+# The labels of the look-alikes. hue: turn the colours by so much, as turn_hue() counts.
 LOOKALIKE_LABELS = Path(__file__).with_name("lookalike_labels.json")
 # Folder and beginning of a file name -> how many pixels the longer side has at most.
 # All others but those in FRAMED keep their size.
@@ -49,7 +50,7 @@ FRAMED = {
 def read_label(path, names, image):
     """The boxes of a YOLO label file, for labels.json: x, y, width, height in pixels.
 
-    A YOLO file has a line for each box: class, centre and size in parts of the
+    A YOLO file has a line for each box: class, centre and size, as fractions of the
     picture's width and height."""
     height, width = image.shape[:2]
     boxes = []
@@ -80,14 +81,26 @@ def framed(image, side):
     return square
 
 
+def check_commit(clone, commit):
+    """Exit unless a clone is there, and at this commit."""
+    command = ["git", "-C", str(clone), "rev-parse", "HEAD"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.stdout.strip() != commit:
+        sys.exit(f"{clone}: no clone at commit {commit[:7]}; see photographs.md")
+
+
 def copy_photographs(clones, data):
-    """Read every photograph, write it and its boxes. Exits where a photograph is
-    missing."""
+    """Read every photograph, write it and its boxes. Exits where a clone is not at its
+    commit, or a photograph is missing."""
     lookalikes = json.loads(LOOKALIKE_LABELS.read_text(encoding="utf-8"))
+    sources = json.loads(SOURCES.read_text(encoding="utf-8"))
+    for repository, entry in sources.items():
+        check_commit(clones / repository.split("/")[1], entry["commit"])
+    # Those of train and dev are written, those of extra and lookalikes only counted.
     labels = {"train": {}, "dev": {}, "extra": {}, "lookalikes": {}}
     for folder in labels:
         (data / folder).mkdir(parents=True, exist_ok=True)
-    for repository, entry in json.loads(SOURCES.read_text(encoding="utf-8")).items():
+    for repository, entry in sources.items():
         clone = clones / repository.split("/")[1]
         for name, path in entry["files"].items():
             image = cv2.imread(str(clone / path))
@@ -108,7 +121,8 @@ def copy_photographs(clones, data):
             if "hue" in lookalikes.get(file, {}):
                 image = turn_hue(image, lookalikes[file]["hue"])
             labels[folder][file] = {"source": source, "boxes": boxes}
-            cv2.imwrite(str(data / name), image)
+            if not cv2.imwrite(str(data / name), image):
+                sys.exit(f"{data / name}: cannot be written")
     for folder in ("train", "dev"):
         path = data / folder / "labels.json"
         path.write_text(json.dumps(labels[folder]), encoding="utf-8")

@@ -76,7 +76,7 @@ class TrunkBlock(nn.Module):
 
 
 class Trunk(nn.Module):
-    """EfficientNet-Lite0 without its last two blocks."""
+    """The first 14 blocks of EfficientNet-Lite0."""
 
     def __init__(self):
         super().__init__()
@@ -131,7 +131,7 @@ class Trunk(nn.Module):
         return seen
 
 
-# The pyramid is trained from random numbers: hence the batch normalisation. A
+# The pyramid's weights begin as random numbers, so it needs batch normalisation. A
 # Conv2dNormActivation is a convolution, batch normalisation and ReLU.
 
 
@@ -144,8 +144,7 @@ def separable(channels):
 
 
 class Net(nn.Module):
-    """The trunk and a feature pyramid: what the trunk sees at a coarse stride is
-    enlarged and added to what it sees at the next finer one, down to cells of 4 x 4.
+    """The trunk, the feature pyramid and the outputs.
 
     Gives heat (n, 1, H/4, W/4): is the centre of a ripe berry in this cell? box (n, 4,
     H/4, W/4): the distances in pixels. presence (n, 1, 1, 1): is a ripe berry in the
@@ -174,7 +173,7 @@ class Net(nn.Module):
         ]
         presence = self.presence(torch.cat(pooled, 1))
         features = self.lateral[-1](seen[-1])
-        for number in range(len(seen) - 2, -1, -1):
+        for number in reversed(range(len(seen) - 1)):
             features = F.interpolate(features, scale_factor=2.0, mode="nearest")
             features = self.lateral[number](seen[number]) + features
             features = features + self.refine[number](features)
@@ -200,7 +199,8 @@ class LessonNet(nn.Module):
         return torch.cat([score * torch.sigmoid(presence), box], 1)
 
 
-# For each of 3 x 3 cells: how many pixels its centre is right of the middle one's.
+# For each of 3 x 3 cells: how many pixels its centre lies to the right of the middle
+# cell's centre (less than 0: to the left).
 TO_RIGHT = torch.tensor([[-CELL, 0.0, CELL]] * 3)
 
 
@@ -216,13 +216,13 @@ def mean_of_neighbours(score, box):
     # cells: of weight; of weight times how far right; of weight times how far down.
     kernels = torch.stack([torch.ones(3, 3), TO_RIGHT, TO_RIGHT.T])[:, None]
     sums = F.conv2d(weight, kernels, padding=1)
-    weights, right, down = sums.split(1, dim=1)
+    weight_sum, right_sum, down_sum = sums.split(1, dim=1)
     # The sum of weight times each of the four distances.
-    distances = F.conv2d(weight * box, torch.ones(4, 1, 3, 3), padding=1, groups=4)
+    box_sum = F.conv2d(weight * box, torch.ones(4, 1, 3, 3), padding=1, groups=4)
     # Each cell measures from its own centre. If that is 4 pixels further right, it has 4
     # pixels more to the left edge than the middle cell, and 4 fewer to the right edge.
-    too_far = torch.cat([right, down, -right, -down], 1)
-    return (distances - too_far) / weights
+    too_far = torch.cat([right_sum, down_sum, -right_sum, -down_sum], 1)
+    return (box_sum - too_far) / weight_sum
 
 
 def area(sides):
@@ -254,7 +254,8 @@ def loss_of(outputs, goals, wanted_presence):
     heat_loss = (torch.where(is_peak, in_peaks, elsewhere) * heat_weight).sum((1, 2))
     # Divide by the root of the number of berries: a picture with forty counts more than
     # one with a single berry, but not forty times as much.
-    heat_loss = (heat_loss / is_peak.sum((1, 2)).clamp(min=1).sqrt()).mean()
+    berries = is_peak.sum((1, 2)).clamp(min=1)
+    heat_loss = (heat_loss / berries.sqrt()).mean()
     # Both boxes are measured from the same cell's centre. So the smaller distances give
     # what they share, and the larger ones the smallest box around both.
     shared = area(torch.minimum(box, wanted_box))
@@ -274,15 +275,17 @@ def loss_of(outputs, goals, wanted_presence):
 def to_int8(values):
     """The weights of a convolution (channels, ...) as int8, and one scale for each
     channel: int8 times scale is about the weight."""
-    # 1e-12: a channel of zeros is not divided by 0.
+    # 1e-12: without it a channel of zeros would be divided by 0.
     scale = np.abs(values).max((1, 2, 3)) / 127 + np.float32(1e-12)
     return np.round(values / scale[:, None, None, None]).astype(np.int8), scale
 
 
-def round_weights(net):
-    """Round the weights of a network's convolutions, in place, as store_as_int8()
-    does."""
-    for layer in net.modules():
+def round_weights(trunk):
+    """Round the weights of the trunk, in place, as store_as_int8() does later.
+
+    Not for the pyramid: torch's export folds its batch normalisation into its weights
+    before store_as_int8() rounds them."""
+    for layer in trunk.modules():
         if isinstance(layer, nn.Conv2d):
             rounded, scale = to_int8(layer.weight.detach().numpy())
             layer.weight.data = torch.from_numpy(rounded * scale[:, None, None, None])

@@ -15,8 +15,10 @@ import numpy as np
 # network learns nothing from those.
 UNKNOWN, RIPE, UNRIPE = 0, 1, 2
 KINDS = {"part": UNKNOWN, "ripe": RIPE, "unripe": UNRIPE}
+# Pixels of a photograph's side: crop() in compositions.py takes no smaller part.
+LEAST_SIDE = 8
 EXTRA_LABELS = Path(__file__).parent / "extra_labels.json"
-# Groups of look-alikes that never train.
+# Groups of look-alikes that are held out: not used for training.
 HELD_GROUPS = {
     # Two blocks of the orchard.
     "apple-orchard block 9",
@@ -36,17 +38,17 @@ HELD_GROUPS = {
 
 
 class Picture(NamedTuple):
-    source: str  # where it comes from, such as "picker"; "held" never trains
+    source: str  # where it comes from, such as "picker"; "held" is held out
     subject: str  # what is in it: the class of a look-alike, otherwise the source
-    group: str  # look-alikes of one group train together or not at all
+    group: str  # look-alikes of one group are all used for training, or none
     image: np.ndarray  # (height, width, 3) uint8, BGR
     boxes: np.ndarray  # (n, 5) float32: kind, x, y, width, height in pixels
 
 
 class Data(NamedTuple):
     train: list[Picture]
-    dev: list[Picture]  # does not train; settings are chosen with it
-    held_close_ups: list[Picture]  # does not train; the threshold is not chosen with it
+    dev: list[Picture]  # not used for training; settings are chosen with it
+    held_close_ups: list[Picture]  # held out; the threshold is not chosen with it
     held_lookalikes: list[Picture]  # the same
 
 
@@ -56,9 +58,12 @@ def read_boxes(label, image):
     boxes = np.array(rows, np.float32).reshape(-1, 5)
     low = boxes[:, 1:3]
     side = boxes[:, 3:]
+    high = low + side
     height, width = image.shape[:2]
     # Labels are rounded: one pixel over the edge is no mistake.
-    if not ((side > 0) & (low >= -1) & (low + side <= [width + 1, height + 1])).all():
+    is_inside = (low >= -1) & (high <= [width + 1, height + 1])
+    # Not "if any is wrong": a NaN is neither right nor wrong, and must not pass.
+    if not (is_inside & (side > 0)).all():
         raise ValueError(
             f"a box is empty or reaches out of its {width} x {height} pixels"
         )
@@ -79,6 +84,8 @@ def load(folder, labels=None):
             image = cv2.imread(str(reading))
             if image is None:
                 raise ValueError("missing or not a readable picture")
+            if min(image.shape[:2]) < LEAST_SIDE:
+                raise ValueError(f"a side has fewer than {LEAST_SIDE} pixels")
             source = label["source"]
             subject = label.get("class", source)
             group = label.get("group", source)
@@ -96,9 +103,8 @@ def read_data(folder):
     train = load(folder / "train")
     dev = load(folder / "dev")
     for name, pictures in (("train", train), ("dev", dev)):
-        with_berries = sum(len(picture.boxes) > 0 for picture in pictures)
-        # None, or all of them.
-        if with_berries in (0, len(pictures)):
+        have_berries = [len(picture.boxes) > 0 for picture in pictures]
+        if all(have_berries) or not any(have_berries):
             sys.exit(f"{folder / name}: needs pictures with and without berries")
     close_ups = load(folder / "extra", EXTRA_LABELS)
     lookalikes = load(folder / "lookalikes")
@@ -109,12 +115,13 @@ def read_data(folder):
 
 
 def is_held(picture):
-    """Whether it never trains: some close-ups, and whole groups of look-alikes."""
+    """Whether it is held out: some close-ups, and whole groups of look-alikes."""
     return picture.source == "held" or picture.group in HELD_GROUPS
 
 
 def turn_hue(image, angle):
-    """Turn all colours of a BGR image by an angle: 180 is once around."""
+    """Turn all colours of a BGR image by an angle, in OpenCV's steps of two degrees:
+    180 is once around."""
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
     # int: with the angle added, 8 bits would overflow.
     hsv[..., 0] = (hsv[..., 0].astype(int) + angle) % 180

@@ -44,36 +44,36 @@ def prune(trunk, batches):
 def measure(trunk, batches):
     """For each block (mean, covariance) of its channels, just before project, over all
     places of all pictures: (channels,) and (channels, channels), float64."""
-    places = [0 for _ in trunk.blocks]
-    sums = [0 for _ in trunk.blocks]
-    products = [0 for _ in trunk.blocks]
+    places = [0] * len(trunk.blocks)
+    sums = [0] * len(trunk.blocks)
+    products = [0] * len(trunk.blocks)
     for batch_number, images in enumerate(batches):
         features = trunk.first(fade(images, seed=batch_number))
         for number, block in enumerate(trunk.blocks):
             wide = block.widened(features)
             # From (n, channels, height, width) to (channels, places).
-            channels = wide.transpose(0, 1).flatten(1)
-            places[number] += channels.shape[1]
-            # double(): over many pictures float32 would lose too much.
-            sums[number] += channels.sum(1).double()
-            products[number] += (channels @ channels.T).double()
+            values = wide.transpose(0, 1).flatten(1)
+            places[number] += values.shape[1]
+            # double(), to add up the batches: float32 would lose too much.
+            sums[number] += values.sum(1).double()
+            products[number] += (values @ values.T).double()
             features = block.narrowed(features, wide)
     measured = []
-    for number in range(len(trunk.blocks)):
-        mean = sums[number] / places[number]
-        covariance = products[number] / places[number] - torch.outer(mean, mean)
+    for count, total, product in zip(places, sums, products, strict=True):
+        mean = total / count
+        covariance = product / count - torch.outer(mean, mean)
         measured.append((mean, covariance))
     return measured
 
 
 def fade(images, seed):
-    """The pictures with less contrast: black, grey or white shines through, weakly or
-    strongly, as chance has it. Some channels matter only in faint or dark pictures."""
-    chance = torch.Generator().manual_seed(seed)
+    """Mix each picture with a grey, from black to white. Which grey, and how much of
+    it, is random. Some channels matter only in faint or dark pictures."""
+    generator = torch.Generator().manual_seed(seed)
     shape = (len(images), 1, 1, 1)
-    contrast = 0.15 + 0.85 * torch.rand(shape, generator=chance)
-    ground = torch.rand(shape, generator=chance)
-    return ground + contrast * (images - ground)
+    contrast = 0.15 + 0.85 * torch.rand(shape, generator=generator)
+    grey = torch.rand(shape, generator=generator)
+    return grey + contrast * (images - grey)
 
 
 def channels_to_keep(covariance, weights):

@@ -20,7 +20,6 @@ def overlaps(box, others):
 class Judged(NamedTuple):
     picture: Picture
     ripe: int  # how many ripe berries it has
-    is_certain: bool  # a ripe berry is in it, or no berry at all
     counted: list[tuple[float, bool]]  # of each box that counts: score, is it right?
 
 
@@ -32,7 +31,6 @@ def judge(picture, boxes, scores):
     kinds = picture.boxes[:, 0]
     is_free = kinds == RIPE  # ripe, and no box has taken it yet
     ripe = int(is_free.sum())
-    is_certain = ripe > 0 or not len(kinds)
     counted = []
     for box, score in zip(boxes, scores, strict=True):
         iou = overlaps(box, picture.boxes[:, 1:])
@@ -44,7 +42,7 @@ def judge(picture, boxes, scores):
         elif (iou[kinds == UNKNOWN] >= 0.5).any():
             continue  # neither right nor wrong
         counted.append((score, is_right))
-    return Judged(picture, ripe, is_certain, counted)
+    return Judged(picture, ripe, counted)
 
 
 def judge_all(net, pictures):
@@ -59,12 +57,12 @@ def judge_all(net, pictures):
 def figures(rows, threshold=THRESHOLD):
     """One line of text: what judge() found, counted at a threshold.
 
-    P, R, F1: precision, recall and F1, 2 P R / (P + R), of the boxes. found: how many
-    of the pictures with ripe berries got a box. false: how many of those without any
-    berry got one. image: for which part of these pictures "is a ripe berry in it?" is
-    answered rightly, if a box means yes."""
-    right = drawn = wanted = 0
-    with_ripe = without_any = found = false = 0
+    Only boxes that count, as in judge(). P, R, F1: precision, recall and F1,
+    2 P R / (P + R), of the boxes. found: how many of the pictures with ripe berries got
+    a box. false: how many of those without any berry got one. image: for which part of
+    these pictures "is a ripe berry in it?" is answered rightly, if a box means yes."""
+    right, drawn, wanted = 0, 0, 0
+    with_ripe, without_any, found, false = 0, 0, 0, 0
     for row in rows:
         verdicts = [is_right for score, is_right in row.counted if score >= threshold]
         right += sum(verdicts)
@@ -74,7 +72,7 @@ def figures(rows, threshold=THRESHOLD):
         if row.ripe:
             with_ripe += 1
             found += has_box
-        elif row.is_certain:
+        elif not len(row.picture.boxes):
             without_any += 1
             false += has_box
     total = with_ripe + without_any
@@ -93,7 +91,7 @@ def show_score(path, data):
     rows = judge_all(net, data.dev)
     for threshold in (0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6):
         print(f"dev at {threshold:.2f}: {figures(rows, threshold)}")
-    # One line for each source; that of the kept close-ups is "held".
+    # One line for each source; that of the held-out close-ups is "held".
     rows += judge_all(net, data.held_close_ups)
     for source in sorted({row.picture.source for row in rows}):
         of_source = [row for row in rows if row.picture.source == source]
@@ -105,9 +103,9 @@ def show_score(path, data):
         print(f"  {group}: {figures(of_group)}")
     cv2.setNumThreads(1)
     milliseconds = []
-    for number in range(50):
+    for picture in data.dev[:50]:
         start = time.perf_counter()
-        detect(net, data.dev[number % len(data.dev)].image, THRESHOLD)
+        detect(net, picture.image, THRESHOLD)
         milliseconds.append(1000 * (time.perf_counter() - start))
     median = np.median(milliseconds)
     print(f"median {median:.1f} ms on one core, {path.stat().st_size} bytes")

