@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from flask import Flask
 
 DATA = Path(__file__).with_name("mistakes.toml").read_text(encoding="utf-8")
 MISTAKES = tomllib.loads(DATA)
+needs_notes = pytest.mark.skipif(
+    not READERS_NOTES.exists(), reason=f"no notes: cp notes.md {READERS_NOTES}"
+)
 
 
 def test_every_mistake_is_run_or_says_why_not():
@@ -32,9 +36,7 @@ def test_every_mistake_is_run_or_says_why_not():
         assert ("code" in mistake) == ("prints" in mistake or "error" in mistake)
 
 
-@pytest.mark.skipif(
-    not READERS_NOTES.exists(), reason=f"no notes: cp notes.md {READERS_NOTES}"
-)
+@needs_notes
 def test_the_notes_have_what_each_entry_quotes():
     text = READERS_NOTES.read_text(encoding="utf-8")
     for number, mistake in MISTAKES.items():
@@ -57,6 +59,69 @@ def test_code_of_the_notes_goes_wrong(number, capsys):
     assert play.holds(expected, capsys.readouterr().out)
     assert error.startswith(mistake.get("error", ""))
     assert bool(error) == ("error" in mistake), error
+
+
+# Each block of code in the notes: the heading above it, and how it ends if it is copied
+# as it is ("": nothing goes wrong). Short ones get an app that the notes leave out.
+BLOCKS = [
+    ("flask", ""),
+    ("app", ""),
+    ("route", ""),
+    ("argument", "NameError: name '__nmame__' is not defined"),
+    ("argument", ""),
+    ("methods", "SyntaxError"),
+    ("errorhandler", ""),
+    ("before_first_request", "TypeError: 'bool' object is not callable"),
+    ("before_request", "TypeError: 'bool' object is not callable"),
+    ("after_request", "TypeError: 'bool' object is not callable"),
+    ("response_class", "NameError: name '__nmame__' is not defined"),
+    ("logger", "ImportError: cannot import name 'Flast' from 'flask'"),
+    ("jsonify", ""),
+    ("args", ""),
+    ("files", ""),
+    ("files", "IndentationError: unindent does not match any outer indentation level"),
+    ("from", ""),
+    ("e.g.", "TabError: inconsistent use of tabs and spaces in indentation"),
+]
+
+
+def blocks_of(text):
+    """(heading, code) of each block of Python in a page; "> " of a quote left out."""
+    heading = ""
+    code = None
+    for line in text.splitlines():
+        line = line.removeprefix(">")
+        if code is None and line.startswith("#"):
+            heading = line.strip("# ")
+        elif code is None and line.strip() == "```python":
+            code = []
+        elif code is not None and line.strip() == "```":
+            yield heading, textwrap.dedent("\n".join(code))
+            code = None
+        elif code is not None:
+            code.append(line)
+
+
+@needs_notes
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")
+def test_the_code_of_the_notes_as_it_stands(monkeypatch):
+    monkeypatch.setattr(Flask, "run", lambda *_, **__: None)
+    ends = []
+    for heading, code in blocks_of(READERS_NOTES.read_text(encoding="utf-8")):
+        names = {"__name__": "__main__"}
+        if "Flask(" not in code and heading != "e.g.":
+            names["app"] = Flask("notes")
+        try:
+            exec(code, names)
+            ends.append((heading, ""))
+        except Exception as error:
+            ends.append((heading, f"{type(error).__name__}: {error}"))
+    for end, block in zip(ends, BLOCKS, strict=True):
+        heading, error = end
+        expected_heading, expected = block
+        assert heading == expected_heading
+        assert error.startswith(expected)
+        assert bool(error) == bool(expected), error
 
 
 # --- The mistakes that need a server or a shell.
