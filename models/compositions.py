@@ -282,7 +282,9 @@ class Painter(torch.utils.data.Dataset):
         width, height = rng.permutation([long, short]).tolist()
         # On the left, on the right, above, below.
         margins = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
-        images, goals, wanted_presence = [], [], []
+        images = []
+        goals = []
+        wanted_presence = []
         for _ in range(BATCH):
             part, boxes = self.sample(rng, width, height)
             rgb = np.ascontiguousarray(part[..., ::-1].transpose(2, 0, 1))

@@ -61,8 +61,15 @@ def figures(rows, threshold=THRESHOLD):
     2 P R / (P + R), of the boxes. found: how many of the pictures with ripe berries got
     a box. false: how many of those without any berry got one. image: for which part of
     these pictures "is a ripe berry in it?" is answered rightly, if a box means yes."""
-    right, drawn, wanted = 0, 0, 0
-    with_ripe, without_any, found, false = 0, 0, 0, 0
+    # Boxes and ripe berries.
+    right = 0
+    drawn = 0
+    wanted = 0
+    # Pictures.
+    with_ripe = 0
+    without_any = 0
+    found = 0
+    false = 0
     for row in rows:
         verdicts = [is_right for score, is_right in row.counted if score >= threshold]
         right += sum(verdicts)

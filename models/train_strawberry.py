@@ -3,12 +3,11 @@
 Train  uv run models/train_strawberry.py DATA --out mine.onnx
 Score  uv run models/train_strawberry.py DATA --score
 
-Without --out it scores strawberry.onnx, the network of lesson 8, or overwrites it, again
-and again while it trains. A training ends with the score. Ctrl-C stops it; the same
-command goes on from the last checkpoint, which lies beside the network and ends in .pt,
-such as mine.pt. Delete mine.pt to start afresh. README.md beside this file says how good
-the network is, how long the training takes, and how to install without uv;
-photographs.md says what DATA holds.
+Without --out it scores strawberry.onnx, the network of lesson 8. A training ends with
+the score. Ctrl-C stops it; the same command goes on from the last checkpoint, which
+lies beside the network: mine.pt. Delete that file to start afresh. README.md beside
+this file says how good the network is, how long the training takes, and how to install
+without uv; photographs.md says what DATA holds.
 
 In which order to read: photographs.py, answers.py, compositions.py, network.py,
 pruning.py, score.py, then this file.
@@ -216,13 +215,12 @@ def main():
         "--painters", type=int, default=1, help="processes that make pictures"
     )
     parser.add_argument("--score", action="store_true", help="only score the network")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path(__file__).with_name("strawberry.onnx"),
-        help="the network; without it, that of lesson 8",
-    )
+    parser.add_argument("--out", type=Path, help="the network, such as mine.onnx")
     args = parser.parse_args()
+    if args.score and args.out is None:
+        args.out = Path(__file__).with_name("strawberry.onnx")
+    if args.out is None:
+        parser.error("--out is missing: the network to write, such as mine.onnx")
     if args.steps < 1:
         parser.error(f"--steps {args.steps}: allowed are 1 and more")
     # OpenCV wants a seed of 31 bits.

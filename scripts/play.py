@@ -121,8 +121,10 @@ class TryIt:
     calls: list
 
     def is_made(self):
-        """Return whether the code has the new lines in the place of the old ones."""
-        lines = self.code.splitlines()
+        """Return whether the code has the new lines in the place of the old ones.
+
+        Empty lines do not count: the reader, or her editor, may add some."""
+        lines = [line for line in self.code.splitlines() if line.strip()]
         places = places_of(self.new, lines)
         if not places:
             return False

@@ -462,6 +462,7 @@ def test_a_network_of_nan_is_not_written(torch_is_here, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ([], "--out is missing: the network to write, such as mine.onnx"),
         (["--out", "missing/net.onnx"], "missing: no such folder"),
         (["--out", "net.pt"], "--out net.pt: its name must end in .onnx"),
         (["--out", "net.onnx", "--score"], "net.onnx: no such file, nothing to score"),
@@ -476,6 +477,8 @@ def test_a_wrong_argument_is_named(
 ):
     training = importlib.import_module("train_strawberry")
     monkeypatch.chdir(tmp_path)
+    if arguments and "--out" not in arguments:
+        arguments = [*arguments, "--out", "net.onnx"]
     monkeypatch.setattr(sys, "argv", ["train_strawberry.py", "data", *arguments])
     with pytest.raises(SystemExit) as stop:
         training.main()

@@ -75,6 +75,15 @@ def test_old_lines_count_only_side_by_side():
     assert play.TryIt("a\nnew\nb\n", ["a", "b"], ["new"], []).is_made()
 
 
+def test_empty_lines_do_not_hide_the_edit():
+    """An editor may add some between functions."""
+    try_it = play.read_try_it(LESSONS[7])
+    models = "MODELS = {"
+    assert models in try_it.new
+    try_it.code = edited(try_it).replace(models, f"\n\n{models}")
+    assert try_it.is_made()
+
+
 def test_a_block_without_its_form_is_named(tmp_path):
     text = LESSONS[0].read_text(encoding="utf-8")
     file = tmp_path / LESSONS[0].name

@@ -200,6 +200,22 @@ def test_a_body_that_cannot_be_stored(tmp_path, posix):
         check_no_second_line(server)
 
 
+def test_who_has_waited_longest_gets_the_next_worker():
+    workers = imported("08_inference").IdleWorkers()
+    with ThreadPoolExecutor(3) as threads:
+        requests_in_order = []
+        for _ in range(3):
+            requests_in_order.append(threads.submit(workers.take))
+            wait_until(lambda: len(workers.waiting) == len(requests_in_order))
+        for worker in ("first", "second", "third"):
+            workers.give_back(worker)
+        taken = [request.result(20) for request in requests_in_order]
+    assert taken == ["first", "second", "third"]
+    # Nobody waits: it is kept for the next one.
+    workers.give_back("kept")
+    assert workers.take() == "kept"
+
+
 def failing(error):
     """A function that raises this error."""
 
