@@ -45,13 +45,14 @@ def target(boxes, height, width):
     picture of this height and width, and how much each number counts.
 
     Gives (7, rows, columns) float32, seven numbers for each cell:
-      0    the heat, which the score should reach: 1 in the cell with a ripe berry's
-           centre, less around it
+      0    the heat: 1 in the cell with a ripe berry's centre, less around it. The
+           score should be 1 where the heat is 1, and 0 elsewhere; but a high score
+           costs little where the heat is high (loss_of() in network.py)
       1    how much the heat counts
       2-5  the distances to the berry's left, top, right and bottom edge, in pixels
       6    how much the distances count
     Gives also whether a ripe berry is in the picture: 1.0, 0.0, or -1.0 where all
-    berries are unripe, half ripe or half hidden (that picture does not count)."""
+    berries are unripe, half ripe or half hidden (then this question does not count)."""
     # The centres of the cells, in pixels.
     xs = np.arange(width // CELL) * CELL + CELL / 2
     ys = np.arange(height // CELL) * CELL + CELL / 2

@@ -1,4 +1,4 @@
-"""Make the pictures to train on: photographs cropped, and berries pasted on backgrounds.
+"""Make the pictures to train on: photographs cropped, berries pasted on backgrounds.
 
 Every random number comes from one seed: the same seed and number of steps make the same
 pictures.
@@ -17,8 +17,8 @@ from torchvision.transforms import v2
 BATCH = 16
 # The longer side of a picture in pixels, in the first half of the training (faster) and
 # in the second. Both are less than the 384 of lesson 8: crop() often takes only a part
-# of a photograph, and enlarges it. So a berry here is about as large as in lesson 8
-# (FixRes, Touvron 2019).
+# of a photograph, and shrinks it less than lesson 8 shrinks the whole. So a berry here
+# is about as large as there (FixRes, Touvron 2019).
 SMALL = 224
 LARGE = 288
 # Picture.subject -> how many times as often as usual such a photograph is shown, among
@@ -57,7 +57,8 @@ cv2.setNumThreads(1)
 
 
 def cut_out(image, box):
-    """Cut a berry out of its box with GrabCut; None where the outline is no berry."""
+    """Cut a berry out of its box with GrabCut; None where that fails: the outline is no
+    berry, it is not red, or it fills the photograph."""
     x, y, w, h = box
     # GrabCut learns the background from this margin.
     margin = 0.15 * max(w, h) + 2
@@ -68,13 +69,13 @@ def cut_out(image, box):
     scale = min(160 / max(patch.shape[:2]), 1)
     patch = cv2.resize(patch, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     # The berry's box in the scaled patch.
-    x = scale * (x - left)
-    y = scale * (y - top)
-    w = scale * w
-    h = scale * h
-    rect = [round(x), round(y), round(w), round(h)]
+    box_x = round(scale * (x - left))
+    box_y = round(scale * (y - top))
+    box_w = scale * w
+    box_h = scale * h
+    rect = [box_x, box_y, round(box_w), round(box_h)]
     height, width = patch.shape[:2]
-    if max(rect[:2]) <= 0 and rect[2] >= width and rect[3] >= height:
+    if box_x <= 0 and box_y <= 0 and rect[2] >= width and rect[3] >= height:
         # The berry fills the photograph: there is no background to learn from.
         return None
     mask = np.zeros((height, width), np.uint8)
@@ -86,12 +87,13 @@ def cut_out(image, box):
     _, _, wide, high = cv2.boundingRect(mask)
     # A berry fills about as much of its box as an ellipse does, 0.79. If nearly all of
     # it is filled, GrabCut has found no outline.
-    filled = cv2.countNonZero(mask) / (w * h)
-    is_whole = min(wide / w, high / h) > 0.8 and 0.5 < filled < 0.92
+    filled = cv2.countNonZero(mask) / (box_w * box_h)
+    is_whole = min(wide / box_w, high / box_h) > 0.8 and 0.5 < filled < 0.92
     is_red = red > 1.35 * max(blue, green)
     if not (is_whole and is_red):
         return None
-    # A soft outline. (0, 0): the size of the blur follows from the 1.
+    # A soft outline: a blur with a standard deviation of 1 pixel. (0, 0): OpenCV
+    # chooses the size of its kernel.
     return np.dstack([patch, cv2.GaussianBlur(mask, (0, 0), 1)])
 
 
@@ -106,7 +108,9 @@ def cut_from_white(image):
     # that are within 18 of the corner's colour, and writes 255 into the mask, nothing
     # into the image.
     mask = np.zeros((height + 2, width + 2), np.uint8)
-    flags = 4 | 255 << 8 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
+    neighbours = 4  # above, below, left, right
+    written = 255 << 8  # floodFill reads what it writes from bits 8 to 15
+    flags = neighbours | written | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
     for corner in ((0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)):
         cv2.floodFill(image, mask, corner, 0, (18,) * 3, (18,) * 3, flags)
     # erode: one pixel less all around, where the fruit and the white have mixed.
@@ -150,13 +154,14 @@ def lay(rng, canvas, patch, side, centre):
     shadow = np.zeros_like(patch)
     blurred = cv2.GaussianBlur(patch[..., 3], (0, 0), 0.5 + 0.06 * side)
     shadow[..., 3] = blurred * rng.uniform(0.1, 0.6)
+    canvas_height, canvas_width = canvas.shape[:2]
     angle = rng.uniform(0, 360)
     shift = rng.normal(0, 0.08, 2) * side
     for layer, place in ((shadow, centre + shift), (patch, centre)):
         # Turn it around its own middle, and move that middle to its place.
         matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
         matrix[:, 2] += place - np.array([width, height]) / 2
-        turned = cv2.warpAffine(layer, matrix, canvas.shape[1::-1])
+        turned = cv2.warpAffine(layer, matrix, (canvas_width, canvas_height))
         x, y, w, h = cv2.boundingRect(turned[..., 3])
         part = turned[y : y + h, x : x + w]
         # under is a part of the canvas: "+=" changes the canvas.
@@ -175,15 +180,16 @@ def clip(boxes, width, height):
     """Cut boxes at the picture's edge. With less than 0.4 of its area inside, or a side
     under 4 pixels, a berry becomes UNKNOWN; with nothing inside it is left out."""
     low = np.maximum(boxes[:, 1:3], 0)
-    side = np.minimum(boxes[:, 1:3] + boxes[:, 3:], [width, height]) - low
-    visible = side.clip(0).prod(1) / boxes[:, 3:].prod(1)
-    kind = np.where((visible < 0.4) | (side.min(1) < 4), UNKNOWN, boxes[:, 0])
-    return np.column_stack([kind, low, side])[side.min(1) > 0]
+    # Width and height of what is inside: (n, 2).
+    size = np.minimum(boxes[:, 1:3] + boxes[:, 3:], [width, height]) - low
+    visible = size.clip(0).prod(1) / boxes[:, 3:].prod(1)
+    kind = np.where((visible < 0.4) | (size.min(1) < 4), UNKNOWN, boxes[:, 0])
+    return np.column_stack([kind, low, size])[size.min(1) > 0]
 
 
 def crop(rng, picture, width, height):
-    """A random part of a photograph, half of the time zoomed in, often mirrored, and its
-    boxes."""
+    """A random part of a photograph, half of the time zoomed in, often mirrored, and
+    its boxes."""
     boxes = picture.boxes.copy()
     photo_height, photo_width = picture.image.shape[:2]
     # 1 is the largest part that fits, 0.2 a part with a fifth of its width.
@@ -192,7 +198,8 @@ def crop(rng, picture, width, height):
     shrink = min(photo_width / width, photo_height / height) * zoom
     w = max(round(width * shrink), LEAST_SIDE)
     h = max(round(height * shrink), LEAST_SIDE)
-    # A random place.
+    # A random place. (Drawn also where a berry's place replaces it: without these two
+    # draws all later random numbers, and so the network, would be others.)
     x = rng.integers(photo_width - w + 1)
     y = rng.integers(photo_height - h + 1)
     if len(boxes):
@@ -286,8 +293,8 @@ class Painter(torch.utils.data.Dataset):
         goals = []
         wanted_presence = []
         for _ in range(BATCH):
-            part, boxes = self.sample(rng, width, height)
-            rgb = np.ascontiguousarray(part[..., ::-1].transpose(2, 0, 1))
+            picture, boxes = self.sample(rng, width, height)
+            rgb = np.ascontiguousarray(picture[..., ::-1].transpose(2, 0, 1))
             image = F.pad(CAMERA(torch.from_numpy(rgb)), margins, value=GREY)
             goal, presence = target(boxes, *image.shape[1:])
             images.append(image)
@@ -356,7 +363,7 @@ class Painter(torch.utils.data.Dataset):
         count = rng.integers(least, most, endpoint=True)
         # The mean size of the things in this picture, as a fraction of its longer side.
         size = rng.uniform(smallest, largest)
-        # How many other things there are.
+        # How many other things there are: 0 to 4 beside berries, 1 to 11 without.
         others = rng.integers(0, 5) if count else rng.integers(1, 12)
         # The same light for all patches: how bright blue, green and red are.
         light = rng.uniform(0.75, 1.2, 3)

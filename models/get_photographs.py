@@ -59,7 +59,8 @@ def read_label(path, names, image):
         left = (float(x) - float(w) / 2) * width
         top = (float(y) - float(h) / 2) * height
         box = [left, top, float(w) * width, float(h) * height]
-        boxes.append({"cls": names[number], "box": [round(side, 1) for side in box]})
+        rounded = [round(length, 1) for length in box]
+        boxes.append({"cls": names[number], "box": rounded})
     return boxes
 
 
@@ -90,8 +91,8 @@ def check_commit(clone, commit):
 
 
 def copy_photographs(clones, data):
-    """Read every photograph, write it and its boxes. Exits where a clone is not at its
-    commit, or a photograph is missing."""
+    """Read every photograph, write it, and the boxes of train and dev. Exits where a
+    clone is not at its commit, or a photograph is missing or cannot be written."""
     lookalikes = json.loads(LOOKALIKE_LABELS.read_text(encoding="utf-8"))
     sources = json.loads(SOURCES.read_text(encoding="utf-8"))
     for repository, entry in sources.items():

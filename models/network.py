@@ -67,9 +67,11 @@ class TrunkBlock(nn.Module):
         return F.relu(self.depthwise(features))
 
     def narrowed(self, features, wide):
-        """What the block gives for these features, which widened() has made wide."""
+        """The block's output. features: its input; wide: what widened() made of it."""
         narrow = self.project(wide)
-        return features + narrow if self.adds_input else narrow
+        if self.adds_input:
+            return features + narrow
+        return narrow
 
     def forward(self, features):
         return self.narrowed(features, self.widened(features))
@@ -219,15 +221,18 @@ def mean_of_neighbours(score, box):
     weight_sum, right_sum, down_sum = sums.split(1, dim=1)
     # The sum of weight times each of the four distances.
     box_sum = F.conv2d(weight * box, torch.ones(4, 1, 3, 3), padding=1, groups=4)
-    # Each cell measures from its own centre. If that is 4 pixels further right, it has 4
-    # pixels more to the left edge than the middle cell, and 4 fewer to the right edge.
+    # Each cell measures from its own centre. If that is 4 pixels further right, it has
+    # 4 pixels more to the left edge than the middle cell, and 4 fewer to the right one.
     too_far = torch.cat([right_sum, down_sum, -right_sum, -down_sum], 1)
     return (box_sum - too_far) / weight_sum
 
 
-def area(sides):
-    """sides (n, 4, ...): left, top, right, bottom -> the area of each box."""
-    return (sides[:, 0] + sides[:, 2]) * (sides[:, 1] + sides[:, 3])
+def area(distances):
+    """distances (n, 4, ...) from a cell's centre to the left, top, right and bottom
+    edge of a box -> the area of each box."""
+    width = distances[:, 0] + distances[:, 2]
+    height = distances[:, 1] + distances[:, 3]
+    return width * height
 
 
 def loss_of(outputs, goals, wanted_presence):

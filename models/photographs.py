@@ -57,13 +57,14 @@ def read_boxes(label, image):
     rows = [(KINDS[box["cls"]], *box["box"]) for box in label["boxes"]]
     boxes = np.array(rows, np.float32).reshape(-1, 5)
     low = boxes[:, 1:3]
-    side = boxes[:, 3:]
-    high = low + side
+    size = boxes[:, 3:]
+    high = low + size
     height, width = image.shape[:2]
     # Labels are rounded: one pixel over the edge is no mistake.
     is_inside = (low >= -1) & (high <= [width + 1, height + 1])
-    # Not "if any is wrong": a NaN is neither right nor wrong, and must not pass.
-    if not (is_inside & (side > 0)).all():
+    # Ask whether all are right: "if (size <= 0).any()" would let a NaN pass, since every
+    # comparison with a NaN is False.
+    if not (is_inside & (size > 0)).all():
         raise ValueError(
             f"a box is empty or reaches out of its {width} x {height} pixels"
         )

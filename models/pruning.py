@@ -19,7 +19,8 @@ RIDGE = 1e-5
 @torch.no_grad()
 def prune(trunk, batches):
     """Leave out channels of each block of the trunk, in place. The weights of the
-    others change: for the pictures, faded, the block gives nearly the same as before.
+    others change, so that the block gives nearly the same as before, at least for the
+    pictures, some of them made fainter or darker by fade().
 
     batches: the pictures, each (n, 3, height, width), float32 from 0 to 1."""
     measured = measure(trunk, batches)

@@ -59,8 +59,10 @@ def figures(rows, threshold=THRESHOLD):
 
     Only boxes that count, as in judge(). P, R, F1: precision, recall and F1,
     2 P R / (P + R), of the boxes. found: how many of the pictures with ripe berries got
-    a box. false: how many of those without any berry got one. image: for which part of
-    these pictures "is a ripe berry in it?" is answered rightly, if a box means yes."""
+    a box. false: how many of the pictures without any berry got one. image: the part of
+    these two groups for which "is a ripe berry in it?" is answered rightly, if a box
+    means yes. (Pictures whose berries are all unripe, half ripe or half hidden are in
+    neither group.)"""
     # Boxes and ripe berries.
     right = 0
     drawn = 0

@@ -3,10 +3,10 @@
 Train  uv run models/train_strawberry.py DATA --out mine.onnx
 Score  uv run models/train_strawberry.py DATA --score
 
-Without --out it scores strawberry.onnx, the network of lesson 8. A training ends with
-the score. Ctrl-C stops it; the same command goes on from the last checkpoint, which
-lies beside the network: mine.pt. Delete that file to start afresh. README.md beside
-this file says how good the network is, how long the training takes, and how to install
+--score alone scores strawberry.onnx, the network of lesson 8. A training ends with the
+score. Ctrl-C stops it; the same command goes on from the last checkpoint, which lies
+beside the network: mine.pt. Delete that file to start afresh. README.md beside this
+file says how good the network is, how long the training takes, and how to install
 without uv; photographs.md says what DATA holds.
 
 In which order to read: photographs.py, answers.py, compositions.py, network.py,
@@ -93,7 +93,8 @@ def save_checkpoint(args, parts, step, seconds):
 def load_checkpoint(args, parts, device):
     """Go on from a checkpoint if there is one. Gives steps and seconds done.
 
-    Exits where it is no checkpoint of this training, or one of its end."""
+    Exits where it is no checkpoint of this training, and where the training is
+    finished."""
     path = args.checkpoint
     if not path.exists():
         return 0, 0.0
@@ -241,10 +242,7 @@ def main():
             train(args, data)
         show_score(args.out, data)
     except KeyboardInterrupt:
-        sys.exit(
-            "\nstopped; the same command goes on from the last checkpoint, "
-            "if there is one"
-        )
+        sys.exit("\nstopped; a training goes on from the last checkpoint when repeated")
 
 
 if __name__ == "__main__":
