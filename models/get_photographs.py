@@ -87,7 +87,8 @@ def check_commit(clone, commit):
     command = ["git", "-C", str(clone), "rev-parse", "HEAD"]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.stdout.strip() != commit:
-        sys.exit(f"{clone}: no clone at commit {commit[:7]}; see photographs.md")
+        problem = f"{clone}: no clone at commit {commit[:7]}; see photographs.md"
+        sys.exit(f"{problem}\n{result.stderr}")
 
 
 def copy_photographs(clones, data):
