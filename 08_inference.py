@@ -704,10 +704,6 @@ WORKER_ENVIRONMENT = {
 # threads run.
 SPAWN = multiprocessing.get_context("spawn")
 
-# The server passes a picture on in pieces of this many bytes. Flask has put a large
-# file into a temporary file, so the server need not hold the whole of it in memory.
-PIECE = 1_000_000
-
 
 # ask_worker() is all that the server does with one file. Below it stand, in this order:
 # how a worker is asked (Worker), how requests wait for a worker (IdleWorkers), how the
@@ -724,8 +720,11 @@ def ask_worker(file, model_type, wants_picture):
     # worker.process is its process, or None if that was ended.
     worker = idle_workers.take()
     try:
+        # Flask has put a large file into a temporary file. Read it only now: so the
+        # server never holds more files in memory than there are workers.
+        data = file.read()
         # Here status is a text: "ok", "bad picture" or "bug".
-        status, answer = worker.ask(file, model_type, wants_picture)
+        status, answer = worker.ask(data, model_type, wants_picture)
     finally:
         # Always give the worker back, even after an exception. If its process was
         # ended, start_in_background() gives it a new one and then puts it back. It does
@@ -807,10 +806,8 @@ class Worker:
         """Tell the process which task comes: (model_type, wants_picture). Return True
         if it answers "go on"; False if it does not answer.
 
-        Why does ask(), below, not begin with the file? read() goes on where the last
-        read() has stopped. If half of the file had gone to a process that is dead, a
-        new one would get only the other half. So ask() first makes sure that the
-        process is alive."""
+        So ask(), below, knows that the process is alive before it sends the file. If
+        the process ends after that, it is because of the file."""
         if self.process is None:
             return False
         try:
@@ -822,8 +819,9 @@ class Worker:
         except (EOFError, ConnectionError):
             return False
 
-    def ask(self, file, model_type, wants_picture):
-        """Return ("ok", answer), ("bad picture", reason) or ("bug", traceback)."""
+    def ask(self, data, model_type, wants_picture):
+        """Let the process look at a file; data: its bytes. Return ("ok", answer),
+        ("bad picture", reason) or ("bug", traceback)."""
         task = (model_type, wants_picture)
         # The process may have ended since its last picture, for example because the
         # computer ran short of memory. Or it has never started. In both cases start a
@@ -835,12 +833,7 @@ class Worker:
                 self.stop()
                 raise RuntimeError("a new worker does not take a picture")
         try:
-            # Read a piece and send it, until a piece is empty: the file has ended.
-            # (":=" gives the name a value, and "while" tests that value.)
-            while piece := file.read(PIECE):
-                self.pipe.send_bytes(piece)
-            # No bytes: this was the last piece.
-            self.pipe.send_bytes(b"")
+            self.pipe.send_bytes(data)
             # No answer in MAX_SECONDS: end the process. (If it has crashed, recv()
             # raises an exception: see "except" below.)
             if not self.pipe.poll(MAX_SECONDS):
@@ -853,8 +846,8 @@ class Worker:
             self.stop()
             return "bad picture", CRASHED
         except Exception:
-            # The file could not be read to its end. For example, its temporary file is
-            # gone. The process still waits for the rest, and is of no use any more.
+            # For example, the server has too little memory to receive the answer. Its
+            # rest may still be in the pipe: the next picture must not get it.
             self.stop()
             # Raise the same exception again: the client gets a 500.
             raise
@@ -1039,16 +1032,8 @@ def look_at_next_file(pipe):
     """Wait for a task of Worker.ask() and for its file, and send the answer."""
     model_type, wants_picture = pipe.recv()
     pipe.send("go on")
-    data = receive_file(pipe)
+    data = pipe.recv_bytes()
     pipe.send(answer_of_worker(data, model_type, wants_picture))
-
-
-def receive_file(pipe):
-    """Join the pieces that Worker.ask() sends."""
-    pieces = []
-    while piece := pipe.recv_bytes():
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def answer_of_worker(data, model_type, wants_picture):

@@ -124,12 +124,10 @@ def test_all_workers_are_killed_while_they_wait(server):
 
 
 class BrokenFile(io.BytesIO):
-    """A file of which only the first piece can be read."""
+    """A file that cannot be read. For example, its temporary file is gone."""
 
-    def read(self, size):
-        if self.tell() > 0:
-            raise OSError("the disk is gone")
-        return super().read(size)
+    def read(self, size=-1):
+        raise OSError("the disk is gone")
 
 
 @pytest.fixture
@@ -145,20 +143,50 @@ def worker(monkeypatch):
     worker.stop()
 
 
-# Large enough for several pieces. What follows the end of a JPEG is ignored.
-LARGE = BERRIES + bytes(3_000_000)
-
-
-def test_a_file_that_cannot_be_read_to_its_end(worker):
-    """Its worker still waits for the rest: it is ended, and the next file gets another
-    one."""
-    first = worker.process.pid
+def test_a_file_that_cannot_be_read_costs_no_worker(worker, monkeypatch):
+    """The same process looks at the next file."""
+    module = sys.modules["08_inference"]
+    monkeypatch.setattr(module, "workers_are_started", True)
+    module.idle_workers.give_back(worker)
+    process = worker.process
     with pytest.raises(OSError, match="the disk is gone"):
-        worker.ask(BrokenFile(LARGE), "strawberry", False)
+        module.ask_worker(BrokenFile(), "strawberry", False)
+    answer = module.ask_worker(io.BytesIO(BERRIES), "strawberry", False)
+    assert len(answer["detections"]) == 3
+    assert module.idle_workers.take() is worker
+    assert worker.process is process
+
+
+class FailingPipe:
+    """A pipe from which the answer for a picture cannot be received."""
+
+    def __init__(self, pipe):
+        self.pipe = pipe
+
+    def __getattr__(self, name):
+        return getattr(self.pipe, name)
+
+    def recv(self):
+        received = self.pipe.recv()
+        if received != "go on":
+            raise MemoryError
+        return received
+
+
+def test_an_answer_that_is_not_received_is_not_left_for_the_next(worker):
+    worker.pipe = FailingPipe(worker.pipe)
+    with pytest.raises(MemoryError):
+        worker.ask(BERRIES, "strawberry", False)
     assert worker.process is None
-    assert not psutil.pid_exists(first)
-    status, answer = worker.ask(io.BytesIO(LARGE), "strawberry", False)
+    status, answer = worker.ask(BERRIES, "strawberry", False)
     assert (status, len(answer["detections"])) == ("ok", 3)
+
+
+def test_a_large_file_arrives_whole(server):
+    """The picture stands behind 240 comments: nearly 16 MB, the most that may come."""
+    comment = b"\xff\xfe\xff\xff" + bytes(65_533)
+    large = BERRIES[:2] + 240 * comment + BERRIES[2:]
+    assert len(result_of(server, large)["detections"]) == 3
 
 
 @pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
@@ -171,7 +199,7 @@ def test_a_worker_that_keeps_memory_is_replaced(worker, capfd):
     first = worker.process.pid
     # The third picture meets the new worker, and so does the fourth.
     for data in (hungry, SCATTERED, hungry, hungry):
-        status, answer = worker.ask(io.BytesIO(data), "strawberry", False)
+        status, answer = worker.ask(data, "strawberry", False)
         assert (status, type(answer)) == ("ok", dict), answer
     # The worker has been replaced, and has said why.
     assert worker.process.pid != first
@@ -250,7 +278,7 @@ def test_a_worker_that_cannot_start_is_not_lost(name, fake, monkeypatch):
         patch.setattr(f"08_inference.{name}", fake)
         module.start_in_background(worker)
         wait_until(lambda: module.idle_workers.workers)
-    status, answer = worker.ask(io.BytesIO(BERRIES), "strawberry", False)
+    status, answer = worker.ask(BERRIES, "strawberry", False)
     assert (status, len(answer["detections"])) == ("ok", 3)
     worker.stop()
 
@@ -317,7 +345,7 @@ def test_a_new_worker_that_takes_no_picture_is_ended(worker, monkeypatch):
     """Otherwise its answer to this task would come for the next one."""
     monkeypatch.setattr(worker, "send_task", lambda task: False)
     with pytest.raises(RuntimeError, match="does not take a picture"):
-        worker.ask(io.BytesIO(BERRIES), "strawberry", False)
+        worker.ask(BERRIES, "strawberry", False)
     assert worker.process is None
 
 
