@@ -179,7 +179,7 @@ def detection(img, label, score, box):
     top = float(np.clip(y, 0, img_height))
     right = float(np.clip(x + width, 0, img_width))
     bottom = float(np.clip(y + height, 0, img_height))
-    # For the JSON part 3 rounds the box to whole pixels, and makes it at least 1 x 1.
+    # Part 3 rounds the box to whole pixels for the JSON, and makes it at least 1 x 1.
     return {
         "label": str(label),
         "score": round(float(score), 3),
@@ -341,9 +341,9 @@ def find_strawberries(img):
 # as NET is read above: then every worker reads it once, while it starts.
 # The server's terminal shows what your model print()s or writes with
 # app.logger.warning(). If it raises an exception, the client gets a 500, and the
-# terminal shows the traceback. Does the traceback name no function of yours, but
-# answer_in_pixels_of_upload(), draw_detections() or jsonify()? Then your model returned
-# something else than a list of what detection() returns, or a box with a NaN.
+# terminal shows the traceback. If the traceback names answer_in_pixels_of_upload(),
+# draw_detections() or jsonify(), and none of your functions, your model returned a
+# wrong value: not a list, or an item that detection() did not make, or a box with NaN.
 # Each picture may take at most MAX_SECONDS (3) and, on Linux, MAX_MEMORY (280 MB). If
 # your model needs more, the client gets a 400 that blames the picture: make these two
 # numbers in part 4 larger. (It gets such a 400 as well if your model ends the worker.)
@@ -615,10 +615,11 @@ def read_form():
         # For example 413: pass it on.
         raise
     except OSError:
-        # For example, the disk is full. Do not pass it on: Flask would log it with the
-        # path of the request, which may be any path, even one without a route. With a
-        # newline in the path (lesson 5) a client could write false lines into the log.
-        # So log it here: exception() is error(), with the traceback.
+        # For example, the disk is full. Do not pass it on: Flask would log it together
+        # with the path. This hook runs before Flask answers 404, so the client may have
+        # chosen any path, even one with a newline (lesson 5): with it she could write
+        # false lines into the log. So log it here: exception() is error(), with the
+        # traceback.
         app.logger.exception("the body of a request could not be read")
         abort(500)
     except Exception:
@@ -697,11 +698,11 @@ WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "32000000",
 }
 
-# SPAWN has what multiprocessing has, such as Process and Pipe, and starts processes in
-# the way that is called "spawn": a new Python that imports this file. (The import does
-# not call app.run(), which stands under "if __name__" at the end.) "spawn" works on
-# every system and under every server; "fork", a copy of the server, is not safe where
-# threads run.
+# A worker is a new Python that imports this file: this way of starting a process is
+# called "spawn". (The import does not start a server or more workers: the calls for
+# that stand under "if __name__" at the end.) "spawn" works on every system and under
+# every server; "fork", a copy of the server, is not safe where threads run. SPAWN has
+# what multiprocessing has, such as Process and Pipe, and starts processes in this way.
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -723,8 +724,7 @@ def ask_worker(file, model_type, wants_picture):
         # Flask has put a large file into a temporary file. Read it only now: so the
         # server never holds more files in memory than there are workers.
         data = file.read()
-        # Here status is a text: "ok", "bad picture" or "bug".
-        status, answer = worker.ask(data, model_type, wants_picture)
+        outcome, answer = worker.ask(data, model_type, wants_picture)
     finally:
         # Always give the worker back, even after an exception. If its process was
         # ended, start_in_background() gives it a new one and then puts it back. It does
@@ -733,9 +733,9 @@ def ask_worker(file, model_type, wants_picture):
             start_in_background(worker)
         else:
             idle_workers.give_back(worker)
-    if status == "bad picture":
+    if outcome == "bad picture":
         abort(400, f"img_file: {file.filename[:99]!r} {answer}")
-    if status == "bug":
+    if outcome == "bug":
         app.logger.error("look_at_picture() failed:\n%s", answer)
         abort(500)
     return answer
@@ -773,11 +773,10 @@ class Worker:
             with process_lock:
                 process.start()
         finally:
-            # In any case, even if start() raises (for example OSError: the server has
-            # too many open files), close the server's copy of pipe_of_worker. If it did
-            # not raise, the process has a copy of its own. An end of a pipe is closed
-            # only when all its copies are: otherwise the server would not notice that
-            # the process has ended.
+            # The process has a copy of pipe_of_worker now: close the server's copy. The
+            # server notices the end of the process only when no copy is open any more.
+            # ("finally": even if start() raises, for example OSError because the server
+            # has too many open files.)
             pipe_of_worker.close()
         self.process = process
         try:
@@ -785,8 +784,10 @@ class Worker:
             # for its end). recv() alone is not enough: on Windows it would wait for
             # ever for a process that ends too early.
             multiprocessing.connection.wait([self.pipe, process.sentinel])
+            # Nothing is in the pipe: so it was the end.
             if not self.pipe.poll():
                 raise EOFError("it ended before it was ready")
+            # Take "ready" out of the pipe.
             self.pipe.recv()
         except (EOFError, ConnectionError):
             self.stop()
@@ -807,7 +808,7 @@ class Worker:
         if it answers "go on"; False if it does not answer.
 
         So ask(), below, knows that the process is alive before it sends the file. If
-        the process ends after that, it is because of the file."""
+        the process ends after that, the file is most likely the reason."""
         if self.process is None:
             return False
         try:
@@ -823,9 +824,10 @@ class Worker:
         """Let the process look at a file; data: its bytes. Return ("ok", answer),
         ("bad picture", reason) or ("bug", traceback)."""
         task = (model_type, wants_picture)
-        # The process may have ended since its last picture, for example because the
-        # computer ran short of memory. Or it has never started. In both cases start a
-        # new one, and wait for it: this request needs it now.
+        # The process may have ended since its last picture, for example because it kept
+        # too much memory (see run_worker()), or because the system killed it. Or it has
+        # never started. In both cases start a new one, and wait for it: this request
+        # needs it now.
         if not self.send_task(task):
             self.stop()
             self.start()
@@ -846,8 +848,8 @@ class Worker:
             self.stop()
             return "bad picture", CRASHED
         except Exception:
-            # For example, the server has too little memory to receive the answer. Its
-            # rest may still be in the pipe: the next picture must not get it.
+            # For example, the server has too little memory to receive the answer. A
+            # part of it may still be in the pipe: the next picture must not get that.
             self.stop()
             # Raise the same exception again: the client gets a 500.
             raise
@@ -860,9 +862,7 @@ def start_and_stop_no_more():
     After it multiprocessing ends the workers. A request that is waiting for a worker's
     answer would take that for a crash, and would tell its client that the picture is
     bad. So this function takes the lock and keeps it: the request then waits in stop()
-    until the program is gone. (multiprocessing does not use this lock. The server does
-    not wait for requests when it ends. It waits for the threads of
-    start_in_background(), but before it calls this function.)"""
+    until the program is gone. (multiprocessing does not use this lock.)"""
     process_lock.acquire()
 
 
@@ -875,9 +875,10 @@ class IdleWorkers:
     Several threads may come here at the same time. Only one of them can be inside
     "with self.lock"; the others wait there until it has left."""
 
-    # For those who know queue.Queue and concurrent.futures.ProcessPoolExecutor: in a
-    # Queue a request that comes at the right moment overtakes those that wait, and an
-    # Executor fails for everybody once one of its processes dies.
+    # For those who know queue.Queue and concurrent.futures.ProcessPoolExecutor: with a
+    # Queue a request with ten files could take back the worker that it has just given
+    # back, again and again, while others wait. An Executor fails for everybody once one
+    # of its processes dies.
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -1072,7 +1073,7 @@ def held_memory():
         return 0
     with open("/proc/self/status") as status:
         for line in status:
-            # Such as "VmData:    61234 kB".
+            # Such as "VmData:    61234 kB". It counts what RLIMIT_DATA, below, limits.
             if line.startswith("VmData:"):
                 return int(line.split()[1]) * 1024
 
