@@ -150,7 +150,8 @@ def make_calls(name, server, folder, calls=None):
 
 
 def imported(name):
-    """A fresh copy of a module such as 08_inference or models/photographs, not started.
+    """A fresh copy of a module such as 08_inference or benchmarks/serving, not
+    started.
 
     It takes the place of the one that was imported before."""
     path = ROOT / f"{name}.py"

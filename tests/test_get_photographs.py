@@ -1,18 +1,12 @@
 """models/get_photographs.py: photographs and boxes taken out of a small repository."""
 
-import importlib
 import json
 import subprocess
-import sys
 
 import cv2
+import get_photographs
 import numpy as np
 import pytest
-from collection import ROOT
-
-# As in test_training.py: the files in models/ import each other.
-sys.path.append(str(ROOT / "models"))
-get_photographs = importlib.import_module("get_photographs")
 
 # Our name -> the path in the clone. What a name begins with decides what is done with
 # the photograph: its boxes are read, it is scaled, or it gets a white margin.

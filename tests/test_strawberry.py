@@ -1,21 +1,17 @@
 """The network of lesson 8, through the lesson: drawn pictures and real photographs."""
 
-import importlib
 import json
 import re
-import sys
 
 import cv2
 import numpy as np
+import photographs
 import pytest
+import score
 from collection import PICTURES, ROOT, imported, lesson
 from pictures import decoded, png
 from uploads import BERRIES, result_of, upload
 
-# As in test_training.py: the files in models/ import each other.
-sys.path.append(str(ROOT / "models"))
-photographs = importlib.import_module("photographs")
-score = importlib.import_module("score")
 PHOTOGRAPHS = ROOT.parent / "shared" / "strawberry"
 # What the committed network must keep; models/README.md has its figures.
 LEAST_F1 = 0.78

@@ -10,18 +10,15 @@ import json
 import re
 import sys
 
+import answers
 import cv2
 import numpy as np
+import photographs
 import pytest
+import score  # models/score.py: pyproject.toml puts its folder on the path
 from collection import PICTURES, ROOT, imported
 
 NETWORK = str(ROOT / "models" / "strawberry.onnx")
-# The files in models/ import each other, as a reader starts them: from their folder.
-# (Not with imported(): modules that were imported before would keep an older copy.)
-sys.path.append(str(ROOT / "models"))
-photographs = importlib.import_module("photographs")
-answers = importlib.import_module("answers")
-score = importlib.import_module("score")
 
 
 # --- What the training reads
@@ -257,6 +254,8 @@ def test_figures_leave_out_weak_boxes():
     assert row == score.Judged(picture, ripe=1, counted=counted)
     assert score.figures([row], 0.5).startswith("P 0.333 R 1.000 F1 0.500 ")
     assert score.figures([row], 0.8).startswith("P 0.500 R 1.000 F1 0.667 ")
+    # It has a ripe berry: so it counts among the pictures.
+    assert score.figures([row]).endswith("found 1/1 false 0/0")
 
 
 # Their IoU with the berry is 0.54 and 0.43.
@@ -462,14 +461,17 @@ def test_a_network_of_nan_is_not_written(torch_is_here, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--out is missing: the network to write, such as mine.onnx"),
-        (["--out", "missing/net.onnx"], "missing: no such folder"),
-        (["--out", "net.pt"], "--out net.pt: its name must end in .onnx"),
-        (["--out", "net.onnx", "--score"], "net.onnx: no such file, nothing to score"),
-        (["--steps", "0"], "--steps 0: allowed are 1 and more"),
-        (["--seed", "-1"], "--seed -1: allowed are 0 to 2147483647"),
-        (["--seed", "2147483648"], "--seed 2147483648: allowed are 0 to 2147483647"),
-        (["--painters", "-1"], "--painters -1: allowed are 0 and more"),
+        ("", "--out is missing: the network to write, such as mine.onnx"),
+        ("--out missing/net.onnx", "missing: no such folder"),
+        ("--out net.pt", "--out net.pt: its name must end in .onnx"),
+        ("--out net.onnx --score", "net.onnx: no such file, nothing to score"),
+        ("--out net.onnx --steps 0", "--steps 0: allowed are 1 and more"),
+        ("--out net.onnx --seed -1", "--seed -1: allowed are 0 to 2147483647"),
+        (
+            "--out net.onnx --seed 2147483648",
+            "--seed 2147483648: allowed are 0 to 2147483647",
+        ),
+        ("--out net.onnx --painters -1", "--painters -1: allowed are 0 and more"),
     ],
 )
 def test_a_wrong_argument_is_named(
@@ -477,9 +479,8 @@ def test_a_wrong_argument_is_named(
 ):
     training = importlib.import_module("train_strawberry")
     monkeypatch.chdir(tmp_path)
-    if arguments and "--out" not in arguments:
-        arguments = [*arguments, "--out", "net.onnx"]
-    monkeypatch.setattr(sys, "argv", ["train_strawberry.py", "data", *arguments])
+    argv = ["train_strawberry.py", "data", *arguments.split()]
+    monkeypatch.setattr(sys, "argv", argv)
     with pytest.raises(SystemExit) as stop:
         training.main()
     assert stop.value.code == 2

@@ -174,10 +174,12 @@ class FailingPipe:
 
 
 def test_an_answer_that_is_not_received_is_not_left_for_the_next(worker):
+    first = worker.process.pid
     worker.pipe = FailingPipe(worker.pipe)
     with pytest.raises(MemoryError):
         worker.ask(BERRIES, "strawberry", False)
     assert worker.process is None
+    assert not psutil.pid_exists(first)
     status, answer = worker.ask(BERRIES, "strawberry", False)
     assert (status, len(answer["detections"])) == ("ok", 3)
 
