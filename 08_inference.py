@@ -170,6 +170,7 @@ def detection(img, label, score, box):
     """One thing that was found. label: a text. score: from 0 to 1; the higher, the more
     certain (1 if your model does not know). box: [x, y, width, height] in pixels of
     img; x, y: its top left corner."""
+    # img.shape is (height, width, 3); [:2] takes the first two.
     img_height, img_width = img.shape[:2]
     x, y, width, height = box
     # Cut off what lies outside the picture: np.clip(x, 0, 640) is 0 if x is less than
@@ -195,9 +196,9 @@ def resized(img, longer_side):
     # At least one pixel: a picture may be 1000000 x 1.
     new_width = max(1, round(width * scale))
     new_height = max(1, round(height * scale))
-    # Mind the order: cv2.resize wants (width, height), img.shape is (height, width).
-    # Most pictures become smaller here, and INTER_AREA is the way to do that: each new
-    # pixel is the mean of the old ones in its place.
+    # Mind the order: cv2.resize wants (width, height), img.shape begins with (height,
+    # width). Most pictures become smaller here, and INTER_AREA is the way to do that:
+    # each new pixel is the mean of the old ones in its place.
     size = (new_width, new_height)
     return cv2.resize(img, size, interpolation=cv2.INTER_AREA), scale
 
@@ -233,7 +234,8 @@ def find_qrcodes(img):
         # three pixels, but 5 - 3 is 2: so add 1 to the largest.
         left, top = four.min(axis=0)
         right, bottom = four.max(axis=0) + 1
-        # Back to pixels of img: the search was in small.
+        # Back to pixels of img: the search was in small. (With an array, "/" divides
+        # each of the four numbers.)
         box = np.array([left, top, right - left, bottom - top]) / scale
         # errors="replace": bytes that are not UTF-8 become "\ufffd".
         text = content.decode("utf-8", errors="replace")
@@ -304,7 +306,7 @@ def find_strawberries(img):
     scores = numbers[0]
     # A cell counts if its score is high enough and no neighbour has a higher one.
     # dilate() gives for each cell the highest score in the 3 x 3 cells around it,
-    # itself included.
+    # itself included. (The ones say which cells: all of the 3 x 3.)
     highest_near = cv2.dilate(scores, np.ones((3, 3)))
     # "&" is "and" for each cell: is_middle holds True or False for each.
     is_middle = (scores >= THRESHOLD) & (scores == highest_near)
@@ -343,7 +345,8 @@ def find_strawberries(img):
 # app.logger.warning(). If it raises an exception, the client gets a 500, and the
 # terminal shows the traceback. If the traceback names answer_in_pixels_of_upload(),
 # draw_detections() or jsonify(), and none of your functions, your model returned a
-# wrong value: not a list, or an item that detection() did not make, or a box with NaN.
+# wrong value: not a list, or an item that detection() did not make, or a box with NaN
+# ("not a number").
 # Each picture may take at most MAX_SECONDS (3) and, on Linux, MAX_MEMORY (280 MB). If
 # your model needs more, the client gets a 400 that blames the picture: make these two
 # numbers in part 4 larger. (It gets such a 400 as well if your model ends the worker.)
@@ -499,7 +502,8 @@ def draw_detections(img, detections):
     # A larger picture gets thicker lines and larger letters.
     thickness = max(2, max(height, width) // 300)
     font_scale = max(0.4, max(height, width) / 1400)
-    # Where a label is already: the next one must not cover it.
+    # For each pixel: is a label there already? The next one must not cover it. At first
+    # all are False. [rows, columns] is a rectangle of them.
     is_taken = np.zeros((height, width), bool)
 
     # The boxes in pixels of the drawn picture.
@@ -597,8 +601,8 @@ app.config["MAX_FORM_PARTS"] = MAX_PARTS
 app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
 
 
-# Read the body of a form here, before the view. If it cannot be read, there are three
-# kinds of reasons: one "except" for each.
+# Read the body of a form here, before the view: so the views need not care about a body
+# that cannot be read. There are three kinds of reasons: one "except" for each.
 @app.before_request
 def read_form():
     # curl -d sends the Content-Type application/x-www-form-urlencoded. For this type
@@ -615,11 +619,11 @@ def read_form():
         # For example 413: pass it on.
         raise
     except OSError:
-        # For example, the disk is full. Do not pass it on: Flask would log it together
-        # with the path. This hook runs before Flask answers 404, so the client may have
-        # chosen any path, even one with a newline (lesson 5): with it she could write
-        # false lines into the log. So log it here: exception() is error(), with the
-        # traceback.
+        # For example, the disk is full: Flask puts a large file into a temporary file.
+        # Do not pass this error on: Flask would log it together with the path. This
+        # hook runs before Flask answers 404, so the client may have chosen any path,
+        # even one with a newline (lesson 5): with it she could write false lines into
+        # the log. So log it here: exception() is error(), with the traceback.
         app.logger.exception("the body of a request could not be read")
         abort(500)
     except Exception:
@@ -718,7 +722,8 @@ def ask_worker(file, model_type, wants_picture):
     # the last lines of the file do not run, and the first picture starts the workers.
     start_workers()
     # worker is not the process itself, but a Worker object, which stays in the server.
-    # worker.process is its process, or None if that was ended.
+    # worker.process is its process, or None if stop() has ended that. (If it has ended
+    # by itself, ask() notices it.)
     worker = idle_workers.take()
     try:
         # Flask has put a large file into a temporary file. Read it only now: so the
@@ -743,7 +748,8 @@ def ask_worker(file, model_type, wants_picture):
 
 # Two threads must not start or end a process at the same time: multiprocessing keeps a
 # list of the processes, and in Python 3.11.2 one of the threads would get an
-# AttributeError.
+# AttributeError. So there is a lock: only one thread can be inside "with process_lock";
+# the others wait there until it has left.
 process_lock = threading.Lock()
 
 
@@ -781,13 +787,14 @@ class Worker:
         self.process = process
         try:
             # Wait until the process says "ready", or has ended (process.sentinel stands
-            # for its end). recv() alone is not enough: on Windows it would wait for
-            # ever for a process that ends too early.
+            # for its end).
             multiprocessing.connection.wait([self.pipe, process.sentinel])
-            # Nothing is in the pipe: so it was the end.
+            # It has ended, but the pipe does not know: on Windows a copy of the other
+            # end can be left over. recv() would wait for ever.
             if not self.pipe.poll():
                 raise EOFError("it ended before it was ready")
-            # Take "ready" out of the pipe.
+            # Take "ready" out of the pipe. If the process has ended, this raises
+            # EOFError.
             self.pipe.recv()
         except (EOFError, ConnectionError):
             self.stop()
@@ -872,8 +879,7 @@ class IdleWorkers:
 
     The request that has waited longest gets the next worker.
 
-    Several threads may come here at the same time. Only one of them can be inside
-    "with self.lock"; the others wait there until it has left."""
+    Several threads may come here at the same time: hence the lock."""
 
     # For those who know queue.Queue and concurrent.futures.ProcessPoolExecutor: with a
     # Queue a request with ten files could take back the worker that it has just given
