@@ -61,9 +61,9 @@ if __name__ == "__main__":
 #     @app.route("/")
 # Stop the lesson with Ctrl+C and start it again. Open a second terminal and call it
 # there (scripts/01_hello.sh explains -s and -w):
-#     curl -s -w '\n' http://127.0.0.1:8080/
+#     curl -s -w '\n' "http://127.0.0.1:8080/"
 #     #=> <h1>Hello World!</h1>
-#     curl -s -w '\n' http://127.0.0.1:8080/hello
+#     curl -s -w '\n' "http://127.0.0.1:8080/hello"
 #     #=> <h1>Hello World!</h1>
 # A function can have two routes. When the lesson starts, Flask prints "Running on
 # http://127.0.0.1:8080". Before your change this address got the error 404 (not found);

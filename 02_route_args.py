@@ -78,7 +78,7 @@ if __name__ == "__main__":
 # with
 #     @app.route("/test/<int(signed=True):number>")
 # Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
-#     curl -s -w '\n' http://127.0.0.1:8080/test/-1
+#     curl -s -w '\n' "http://127.0.0.1:8080/test/-1"
 #     #=> test: -1 (a number)
 # With signed=True the converter takes a "-" before the digits. Without signed=True,
 # get_username() answers.

@@ -86,7 +86,7 @@ if __name__ == "__main__":
 # with
 #     return page
 # Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
-#     curl -s -o /dev/null -w '%{http_code}\n' http://127.0.0.1:8080/nowhere
+#     curl -s -o /dev/null -w '%{http_code}\n' "http://127.0.0.1:8080/nowhere"
 #     #=> 200
 # A person still reads "404 Error". A program reads the status, and 200 means that
 # the page exists.

@@ -116,7 +116,7 @@ if __name__ == "__main__":
 # with
 #     return None
 # Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
-#     curl -s http://127.0.0.1:8080/closed
+#     curl -s "http://127.0.0.1:8080/closed"
 #     #=> open since ...
 # The hook returns None now, so the request goes on to the view.
 # What does the client get when a before_request hook raises an exception?

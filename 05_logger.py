@@ -91,7 +91,7 @@ if __name__ == "__main__":
 # with
 #     file_handler.setLevel(logging.DEBUG)
 # Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
-#     curl -s http://127.0.0.1:8080/levels
+#     curl -s "http://127.0.0.1:8080/levels"
 #     #=> logged
 #     tail -n 1 exam_log.log
 #     #=> ... INFO an info

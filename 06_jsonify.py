@@ -75,7 +75,7 @@ if __name__ == "__main__":
 # with
 #     app.json.ensure_ascii = True
 # Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
-#     curl -s http://127.0.0.1:8080/dict
+#     curl -s "http://127.0.0.1:8080/dict"
 #     #=> {"\uc778\uc0ac":"\uc548\ub155\ud558\uc138\uc694"}
 # A program that reads the JSON gets the same text as before your change. But a person
 # cannot read it.

@@ -85,7 +85,7 @@ if __name__ == "__main__":
 # with
 #     username = request.args["user_name"]
 # Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
-#     curl -s -w '%{http_code}\n' http://127.0.0.1:8080/login
+#     curl -s -w '%{http_code}\n' "http://127.0.0.1:8080/login"
 #     #=> {"error":"user_name is missing in the URL"}
 #     #=> 400
 # With get() a login without a name is "failed". With [] the client learns which

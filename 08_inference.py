@@ -1315,7 +1315,7 @@ if __name__ == "__main__":
 # MODELS stands at the end of part 2. In your file "def" and "MODELS" begin at the left
 # edge: leave out the "#" and the five spaces after it.
 # Stop the lesson with Ctrl+C, start it again, and use your model in the other terminal:
-#     curl -s http://127.0.0.1:4958/inference -F model_type=middle -F img_file=@scripts/pictures/qrcode.png
+#     curl -s "http://127.0.0.1:4958/inference" -F model_type=middle -F img_file=@scripts/pictures/qrcode.png
 #     #=> {"model_type":"middle","results":[{"filename":"qrcode.png","width":480,"height":240,"detections":[{"label":"middle","score":1.0,"box":[120,60,240,120]}]}]}
 # Open the page http://127.0.0.1:4958/ as well: it offers your model.
 # What does the lesson answer if you write 2 * width in place of width / 2?
