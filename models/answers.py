@@ -40,7 +40,7 @@ def to_blob(padded):
     return cv2.dnn.blobFromImage(padded, 1 / 255, swapRB=True)
 
 
-def target(boxes, height, width):
+def goal_of(boxes, height, width):
     """What the network should answer for boxes (n, 5: kind, x, y, w, h in pixels) in a
     picture of this height and width, and how much each number counts.
 
@@ -50,9 +50,7 @@ def target(boxes, height, width):
            costs little where the heat is high (loss_of() in network.py)
       1    how much the heat counts
       2-5  the distances to the berry's left, top, right and bottom edge, in pixels
-      6    how much the distances count
-    Gives also whether a ripe berry is in the picture: 1.0, 0.0, or -1.0 where all
-    berries are unripe, half ripe or half hidden (then this question does not count)."""
+      6    how much the distances count"""
     # The centres of the cells, in pixels.
     xs = np.arange(width // CELL) * CELL + CELL / 2
     ys = np.arange(height // CELL) * CELL + CELL / 2
@@ -66,9 +64,9 @@ def target(boxes, height, width):
     for kind, x, y, w, h in boxes[~is_ripe]:
         rows = slice(int(y) // CELL, int(y + h) // CELL + 1)
         columns = slice(int(x) // CELL, int(x + w) // CELL + 1)
-        # UNKNOWN does not count. UNRIPE counts a little only: where ripe begins is a
-        # matter of taste. Where such boxes overlap, the last one decides. (A box that
-        # ends exactly between two cells has the next cell, too.)
+        # In an UNKNOWN box the heat does not count; in an UNRIPE one only a little:
+        # where ripe begins is a matter of taste. Where such boxes overlap, the last one
+        # decides. (A box that ends exactly between two cells has the next cell, too.)
         heat_weight[rows, columns] = 0 if kind == UNKNOWN else 0.3
     for _, x, y, w, h in boxes[is_ripe]:
         column = int(x + w / 2) // CELL
@@ -94,12 +92,7 @@ def target(boxes, height, width):
         right, bottom = np.meshgrid(x + w - xs, y + h - ys)
         distances_of_all = np.stack([w - right, h - bottom, right, bottom])
         distances[:, near] = distances_of_all[:, near]
-    presence = 0.0
-    if is_ripe.any():
-        presence = 1.0
-    elif len(boxes):
-        presence = -1.0
-    return goal, presence
+    return goal
 
 
 def detect(net, image, threshold):
@@ -119,7 +112,8 @@ def detect(net, image, threshold):
     left = columns * CELL + CELL / 2 - to_left
     top = rows * CELL + CELL / 2 - to_top
     boxes = np.stack([left, top, to_left + to_right, to_top + to_bottom], 1)
-    # int: without boxes NMSBoxes gives (), and np.array(()) holds floats.
+    # Of two boxes with an IoU above 0.5 the weaker one is dropped. int: without boxes
+    # NMSBoxes gives (), and np.array(()) holds floats.
     best = np.array(cv2.dnn.NMSBoxes(boxes, scores, threshold, 0.5), int)
     edge = (image.shape[1], image.shape[0])
     low = np.clip(boxes[best, :2] / scale, 0, edge).round()

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from answers import GREY, MULTIPLE, target
+from answers import GREY, MULTIPLE, goal_of
 from photographs import LEAST_SIDE, RIPE, UNKNOWN, turn_hue
 from torchvision.transforms import v2
 
@@ -21,11 +21,11 @@ BATCH = 16
 # is about as large as there (FixRes, Touvron 2019).
 SMALL = 224
 LARGE = 288
-# Picture.subject -> how many times as often as usual such a photograph is shown, among
-# those with berries or among those without.
+# Picture.subject -> how often such a photograph is shown, compared with one that is not
+# named here. (Photographs with berries and those without are chosen apart.)
 WEIGHTS = {
     "extra": 3,  # the close-ups
-    "strawberry": 0.4,
+    "strawberry": 0.4,  # frames of Fruits-360
     # One photograph, of a cake. halve() makes the other cut berries.
     "strawberry-cut": 5,
     "kitchen": 3,
@@ -53,12 +53,12 @@ cv2.setNumThreads(1)
 
 
 # 1. Berries and other fruit, cut out: patches (height, width, 4) uint8. The channels
-# are blue, green, red and alpha: 0 where the patch is transparent, 255 where it is not.
+# are blue, green, red and alpha: from 0, transparent, to 255, opaque.
 
 
 def cut_out(image, box):
-    """Cut a berry out of its box with GrabCut; None where that fails: the outline is no
-    berry, it is not red, or it fills the photograph."""
+    """Cut a berry out of its box with GrabCut. None where that fails: the outline is
+    not that of a berry, what it holds is not red, or the box fills the photograph."""
     x, y, w, h = box
     # GrabCut learns the background from this margin.
     margin = 0.15 * max(w, h) + 2
@@ -75,14 +75,13 @@ def cut_out(image, box):
     box_h = scale * h
     rect = [box_x, box_y, round(box_w), round(box_h)]
     height, width = patch.shape[:2]
+    # The box fills the photograph: GrabCut has no background to learn from.
     if box_x <= 0 and box_y <= 0 and rect[2] >= width and rect[3] >= height:
-        # The berry fills the photograph: there is no background to learn from.
         return None
     mask = np.zeros((height, width), np.uint8)
     cv2.grabCut(patch, mask, rect, None, None, 3, cv2.GC_INIT_WITH_RECT)
-    # 1 and 3 in the mask mean the berry: surely, and probably. medianBlur smooths the
-    # outline.
-    mask = cv2.medianBlur((mask & 1) * np.uint8(255), 9)
+    # GC_PR_FGD: probably the foreground, the berry. medianBlur smooths the outline.
+    mask = cv2.medianBlur(np.uint8(mask == cv2.GC_PR_FGD) * 255, 9)
     blue, green, red, _ = cv2.mean(patch, mask)
     _, _, wide, high = cv2.boundingRect(mask)
     # A berry fills about as much of its box as an ellipse does, 0.79. If nearly all of
@@ -105,16 +104,14 @@ def cut_from_white(image):
     if corners.min() < 235:
         return None
     # floodFill wants a mask with one more pixel on each side. It goes on to neighbours
-    # that are within 18 of the corner's colour, and writes 255 into the mask, nothing
-    # into the image.
+    # that are within 18 of the corner's colour, and writes 1 into the mask, nothing into
+    # the image.
     mask = np.zeros((height + 2, width + 2), np.uint8)
-    neighbours = 4  # above, below, left, right
-    written = 255 << 8  # floodFill reads what it writes from bits 8 to 15
-    flags = neighbours | written | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
+    flags = cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
     for corner in ((0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)):
         cv2.floodFill(image, mask, corner, 0, (18,) * 3, (18,) * 3, flags)
     # erode: one pixel less all around, where the fruit and the white have mixed.
-    fruit = cv2.erode(255 - mask[1:-1, 1:-1], np.ones((3, 3)))
+    fruit = cv2.erode((1 - mask[1:-1, 1:-1]) * 255, np.ones((3, 3)))
     x, y, w, h = cv2.boundingRect(fruit)
     if min(w, h) <= 30:
         return None
@@ -147,9 +144,9 @@ def lay(rng, canvas, patch, side, centre):
     Gives where it lies on the canvas: a mask (height, width) of bool."""
     # Two factors: width and height are stretched a little differently.
     scale = side / max(patch.shape[:2]) * rng.uniform(0.85, 1.18, 2)
-    size = np.array([patch.shape[1], patch.shape[0]])
-    width, height = np.maximum(size * scale, 3).astype(int).tolist()
-    patch = cv2.resize(patch, (width, height), interpolation=cv2.INTER_AREA)
+    height, width = patch.shape[:2]
+    size = np.maximum([width, height] * scale, 3).astype(int)
+    patch = cv2.resize(patch, size.tolist(), interpolation=cv2.INTER_AREA)
     # Black, and softer than the patch.
     shadow = np.zeros_like(patch)
     blurred = cv2.GaussianBlur(patch[..., 3], (0, 0), 0.5 + 0.06 * side)
@@ -159,8 +156,8 @@ def lay(rng, canvas, patch, side, centre):
     shift = rng.normal(0, 0.08, 2) * side
     for layer, place in ((shadow, centre + shift), (patch, centre)):
         # Turn it around its own middle, and move that middle to its place.
-        matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
-        matrix[:, 2] += place - np.array([width, height]) / 2
+        matrix = cv2.getRotationMatrix2D((size / 2).tolist(), angle, 1)
+        matrix[:, 2] += place - size / 2
         turned = cv2.warpAffine(layer, matrix, (canvas_width, canvas_height))
         x, y, w, h = cv2.boundingRect(turned[..., 3])
         part = turned[y : y + h, x : x + w]
@@ -169,14 +166,14 @@ def lay(rng, canvas, patch, side, centre):
         # float32, as the canvas is.
         alpha = part[..., 3:] / np.float32(255)
         under += alpha * (part[..., :3] - under)
-    # The patch came last: turned holds it.
+    # turned is now the patch: it came last.
     return turned[..., 3] > 127
 
 
 # 2. Parts of photographs.
 
 
-def clip(boxes, width, height):
+def clip_boxes(boxes, width, height):
     """Cut boxes at the picture's edge. With less than 0.4 of its area inside, or a side
     under 4 pixels, a berry becomes UNKNOWN; with nothing inside it is left out."""
     low = np.maximum(boxes[:, 1:3], 0)
@@ -220,16 +217,16 @@ def crop(rng, picture, width, height):
     if rng.random() < 0.2:
         image = image[::-1]
         boxes[:, 2] = height - boxes[:, 2] - boxes[:, 4]
-    return np.ascontiguousarray(image), clip(boxes, width, height)
+    return np.ascontiguousarray(image), clip_boxes(boxes, width, height)
 
 
 # 3. Pictures to train on.
 
 
-def shares(pictures):
-    """How often each picture is chosen: numbers that add up to 1."""
+def choose(rng, pictures):
+    """One of the pictures, some kinds more often than others: see WEIGHTS."""
     weights = np.array([WEIGHTS.get(picture.subject, 1) for picture in pictures])
-    return weights / weights.sum()
+    return pictures[rng.choice(len(pictures), p=weights / weights.sum())]
 
 
 # Composed pictures. Each row: its probability; the least and the most berries; the
@@ -256,8 +253,6 @@ class Painter(torch.utils.data.Dataset):
         # Photographs with berries, and photographs without.
         self.positives = [picture for picture in pictures if len(picture.boxes)]
         self.negatives = [picture for picture in pictures if not len(picture.boxes)]
-        self.positive_shares = shares(self.positives)
-        self.negative_shares = shares(self.negatives)
         cv2.setRNGSeed(seed)  # GrabCut starts from random clusters
         # Patches of berries.
         berries = []
@@ -278,8 +273,7 @@ class Painter(torch.utils.data.Dataset):
         self.fruits = [fruit for fruit in fruits if fruit is not None]
 
     def __getitem__(self, step):
-        """images (BATCH, 3, H, W) uint8 RGB, goals (BATCH, 7, H/4, W/4) and
-        wanted_presence (BATCH,).
+        """images (BATCH, 3, H, W) uint8 RGB, and goals (BATCH, 7, H/4, W/4).
 
         H and W are multiples of MULTIPLE; what a picture does not fill is grey."""
         rng = np.random.default_rng([self.seed, step])
@@ -291,16 +285,14 @@ class Painter(torch.utils.data.Dataset):
         margins = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
         images = []
         goals = []
-        wanted_presence = []
         for _ in range(BATCH):
             picture, boxes = self.sample(rng, width, height)
             rgb = np.ascontiguousarray(picture[..., ::-1].transpose(2, 0, 1))
             image = F.pad(CAMERA(torch.from_numpy(rgb)), margins, value=GREY)
-            goal, presence = target(boxes, *image.shape[1:])
+            goal = goal_of(boxes, *image.shape[1:])
             images.append(image)
             goals.append(torch.from_numpy(goal))
-            wanted_presence.append(presence)
-        return torch.stack(images), torch.stack(goals), torch.tensor(wanted_presence)
+        return torch.stack(images), torch.stack(goals)
 
     def sample(self, rng, width, height):
         """A picture, (height, width, 3) uint8 BGR, and its boxes (n, 5).
@@ -308,16 +300,14 @@ class Painter(torch.utils.data.Dataset):
         42 % are photographs with berries, 28 % without, 30 % are composed."""
         choice = rng.random()
         if choice < 0.42:
-            number = rng.choice(len(self.positives), p=self.positive_shares)
-            return crop(rng, self.positives[number], width, height)
+            return crop(rng, choose(rng, self.positives), width, height)
         if choice < 0.7:
             return self.negative(rng, width, height), np.zeros((0, 5))
         return self.compose(rng, width, height)
 
     def negative(self, rng, width, height):
         """A photograph without berries, now and then in other colours."""
-        number = rng.choice(len(self.negatives), p=self.negative_shares)
-        image, _ = crop(rng, self.negatives[number], width, height)
+        image, _ = crop(rng, choose(rng, self.negatives), width, height)
         if rng.random() < 0.25:
             # A lime or a blue shirt may become red.
             return turn_hue(image, rng.integers(180))
@@ -383,12 +373,11 @@ class Painter(torch.utils.data.Dataset):
             owner[mask] = len(areas) if is_berry else 0
         boxes = []
         for number in np.unique(owner[owner > 0]):
-            # RIPE, if more than 30 % of what lies on the canvas is visible. (Not 40 %
-            # of the whole berry, as in a photograph: see clip().)
             visible = np.uint8(owner == number)
-            kind = RIPE if visible.sum() > 0.3 * areas[number - 1] else UNKNOWN
-            boxes.append((kind, *cv2.boundingRect(visible)))
-        boxes = np.array(boxes, np.float32).reshape(-1, 5)
-        # No box reaches over the edge here. clip() is called for those with a side
-        # under 4 pixels: it makes them UNKNOWN.
-        return np.clip(canvas, 0, 255).astype(np.uint8), clip(boxes, width, height)
+            x, y, w, h = cv2.boundingRect(visible)
+            # RIPE, if more than 30 % of what lies on the canvas is visible, and no side
+            # is under 4 pixels. (clip_boxes() asks for 40 % of the whole berry.)
+            is_seen = visible.sum() > 0.3 * areas[number - 1] and min(w, h) >= 4
+            boxes.append((RIPE if is_seen else UNKNOWN, x, y, w, h))
+        boxes = np.array(boxes, float).reshape(-1, 5)
+        return np.clip(canvas, 0, 255).astype(np.uint8), boxes

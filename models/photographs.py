@@ -15,7 +15,8 @@ import numpy as np
 # network learns nothing from those.
 UNKNOWN, RIPE, UNRIPE = 0, 1, 2
 KINDS = {"part": UNKNOWN, "ripe": RIPE, "unripe": UNRIPE}
-# Pixels of a photograph's side: crop() in compositions.py takes no smaller part.
+# The least pixels of a photograph's side: crop() in compositions.py takes no smaller
+# part.
 LEAST_SIDE = 8
 EXTRA_LABELS = Path(__file__).parent / "extra_labels.json"
 # Groups of look-alikes that are held out: not used for training.
@@ -23,7 +24,7 @@ HELD_GROUPS = {
     # Two blocks of the orchard.
     "apple-orchard block 9",
     "apple-orchard block 10",
-    # Eight groups of Fruits-360: the beginning of our file name, then its folder there.
+    # Eight groups of Fruits-360: how our file names begin, then the folder there.
     "f360 Nectarine",
     "f360c Apple Braeburn 1",
     "f360o apple_braeburn_1",
@@ -38,7 +39,7 @@ HELD_GROUPS = {
 
 
 class Picture(NamedTuple):
-    source: str  # where it comes from, such as "picker"; "held" is held out
+    source: str  # where it comes from, such as "picker"; "held": a held-out close-up
     subject: str  # what is in it: the class of a look-alike, otherwise the source
     group: str  # look-alikes of one group are all used for training, or none
     image: np.ndarray  # (height, width, 3) uint8, BGR
@@ -49,7 +50,7 @@ class Data(NamedTuple):
     train: list[Picture]
     dev: list[Picture]  # not used for training; settings are chosen with it
     held_close_ups: list[Picture]  # held out; the threshold is not chosen with it
-    held_lookalikes: list[Picture]  # the same
+    held_lookalikes: list[Picture]  # held out in the same way
 
 
 def read_boxes(label, image):
@@ -65,24 +66,23 @@ def read_boxes(label, image):
     # Ask whether all are right: "if (size <= 0).any()" would let a NaN pass, since every
     # comparison with a NaN is False.
     if not (is_inside & (size > 0)).all():
-        raise ValueError(
-            f"a box is empty or reaches out of its {width} x {height} pixels"
-        )
+        raise ValueError(f"a box is empty or reaches out of {width} x {height} pixels")
     return boxes
 
 
 def load(folder, labels=None):
-    """Read the pictures of a folder that have labels, in its labels.json or elsewhere.
+    """Read the pictures of a folder that a file of labels names: its labels.json, or
+    another file.
 
     Exits where a file is missing or wrong, and names it: the labels, or the picture
     that was being read."""
     pictures = []
     labels = labels or folder / "labels.json"
-    reading = labels
+    path = labels  # what is being read
     try:
         for name, label in json.loads(labels.read_text(encoding="utf-8")).items():
-            reading = folder / name
-            image = cv2.imread(str(reading))
+            path = folder / name
+            image = cv2.imread(str(path))
             if image is None:
                 raise ValueError("missing or not a readable picture")
             if min(image.shape[:2]) < LEAST_SIDE:
@@ -92,9 +92,9 @@ def load(folder, labels=None):
             group = label.get("group", source)
             boxes = read_boxes(label, image)
             pictures.append(Picture(source, subject, group, image, boxes))
-    # All that a labels.json of another form can raise.
+    # A missing file, the errors raised above, and all that labels of another form raise.
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        sys.exit(f"{reading}: unusable: {type(error).__name__}: {error}")
+        sys.exit(f"{path}: unusable: {type(error).__name__}: {error}")
     return pictures
 
 

@@ -19,8 +19,8 @@ RIDGE = 1e-5
 @torch.no_grad()
 def prune(trunk, batches):
     """Leave out channels of each block of the trunk, in place. The weights of the
-    others change, so that the block gives nearly the same as before, at least for the
-    pictures, some of them made fainter or darker by fade().
+    others change, so that the block gives nearly the same as before, at least for
+    pictures like these, each mixed by fade() with some grey.
 
     batches: the pictures, each (n, 3, height, width), float32 from 0 to 1."""
     measured = measure(trunk, batches)
@@ -49,16 +49,15 @@ def measure(trunk, batches):
     sums = [0] * len(trunk.blocks)
     products = [0] * len(trunk.blocks)
     for batch_number, images in enumerate(batches):
-        features = trunk.first(fade(images, seed=batch_number))
+        features = trunk.before_blocks(fade(images, seed=batch_number))
         for number, block in enumerate(trunk.blocks):
-            wide = block.widened(features)
             # From (n, channels, height, width) to (channels, places).
-            values = wide.transpose(0, 1).flatten(1)
+            values = block.widened(features).transpose(0, 1).flatten(1)
             places[number] += values.shape[1]
             # double(), to add up the batches: float32 would lose too much.
             sums[number] += values.sum(1).double()
             products[number] += (values @ values.T).double()
-            features = block.narrowed(features, wide)
+            features = block(features)
     measured = []
     for count, total, product in zip(places, sums, products, strict=True):
         mean = total / count
@@ -78,7 +77,7 @@ def fade(images, seed):
 
 
 def channels_to_keep(covariance, weights):
-    """The numbers of the channels to keep, in order.
+    """Which channels to keep: their indices, in order.
 
     What a channel brings is how much it varies times how large its weights are: what
     never varies can go into the bias."""

@@ -26,8 +26,8 @@ class Judged(NamedTuple):
 def judge(picture, boxes, scores):
     """Compare boxes (n, 4), best first, and their scores with a picture's berries.
 
-    Gives Judged. The best box takes its berry first, at an IoU of 0.5 or more. A box on
-    a half ripe or half hidden berry is left out; one on an unripe berry is wrong."""
+    The best box takes its berry first, at an IoU of 0.5 or more. A box on a half ripe
+    or half hidden berry is left out; one on an unripe berry is wrong."""
     kinds = picture.boxes[:, 0]
     is_free = kinds == RIPE  # ripe, and no box has taken it yet
     ripe = int(is_free.sum())
@@ -57,40 +57,34 @@ def judge_all(net, pictures):
 def figures(rows, threshold=THRESHOLD):
     """One line of text: what judge() found, counted at a threshold.
 
-    Only boxes that count, as in judge(). P, R, F1: precision, recall and F1,
-    2 P R / (P + R), of the boxes. found: how many of the pictures with ripe berries got
-    a box. false: how many of the pictures without any berry got one. image: the part of
-    these two groups for which "is a ripe berry in it?" is answered rightly, if a box
-    means yes. (Pictures whose berries are all unripe, half ripe or half hidden are in
-    neither group.)"""
-    # Boxes and ripe berries.
-    right = 0
-    drawn = 0
-    wanted = 0
-    # Pictures.
-    with_ripe = 0
-    without_any = 0
-    found = 0
-    false = 0
+    P, R, F1: precision, recall and F1, 2 P R / (P + R), of the boxes that judge() has
+    not left out. found: how many of the pictures with ripe berries got a box. false:
+    how many of the pictures without any berry got one. image: the part of these two
+    groups for which "is a ripe berry in it?" is answered rightly, if a box means yes.
+    (Pictures whose berries are all unripe, half ripe or half hidden are in neither
+    group.)"""
+    verdicts = []  # of each box: is it right?
+    with_ripe = []  # of each picture with ripe berries: did it get a box?
+    without_any = []  # of each picture without any berry: did it get a box?
     for row in rows:
-        verdicts = [is_right for score, is_right in row.counted if score >= threshold]
-        right += sum(verdicts)
-        drawn += len(verdicts)
-        wanted += row.ripe
-        has_box = len(verdicts) > 0
+        of_row = [is_right for score, is_right in row.counted if score >= threshold]
+        verdicts += of_row
         if row.ripe:
-            with_ripe += 1
-            found += has_box
+            with_ripe.append(len(of_row) > 0)
         elif not len(row.picture.boxes):
-            without_any += 1
-            false += has_box
-    total = with_ripe + without_any
-    answered_rightly = found + without_any - false
+            without_any.append(len(of_row) > 0)
+    right = sum(verdicts)
+    drawn = len(verdicts)
+    wanted = sum(row.ripe for row in rows)
+    found = sum(with_ripe)
+    false = sum(without_any)
+    total = len(with_ripe) + len(without_any)
+    answered_rightly = found + len(without_any) - false
     accuracy = answered_rightly / total if total else 1
     return (
         f"P {right / max(drawn, 1):.3f} R {right / max(wanted, 1):.3f} "
         f"F1 {2 * right / max(drawn + wanted, 1):.3f} image {accuracy:.3f} "
-        f"found {found}/{with_ripe} false {false}/{without_any}"
+        f"found {found}/{len(with_ripe)} false {false}/{len(without_any)}"
     )
 
 

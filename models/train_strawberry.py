@@ -27,7 +27,6 @@ pruning.py, score.py, then this file.
 import argparse
 import math
 import os
-import pickle
 import sys
 import time
 from pathlib import Path
@@ -35,11 +34,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from compositions import BATCH, Painter
+from compositions import Painter
 from network import Net, export, loss_of, round_weights
 from photographs import read_data
 from pruning import prune
 from score import figures, judge_all, show_score
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 ROUND = 250  # steps between two checkpoints
 WARM_UP = 100  # steps in which the learning rate rises
@@ -47,30 +47,18 @@ PRUNING_BATCHES = 24
 # The trunk has learnt already: it moves slowly.
 TRUNK_RATE = 2e-4
 REST_RATE = 2e-3
-# What the reading of another file, or of another network's checkpoint, can raise.
-NOT_A_CHECKPOINT = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    KeyError,
-    TypeError,
-    ValueError,
-    EOFError,
-)
 
 
 def make_parts(device):
-    """The network, its average over the last steps, and the optimizer."""
+    """A dict: the network, its average over the last steps, and the optimizer."""
     net = Net()
     net.trunk.load_imagenet()
     # channels_last: the order in memory in which convolutions are fastest.
     net.to(device, memory_format=torch.channels_last)
     # With 0.99 about the last 100 steps count. use_buffers: average the running means
     # of the batch normalisation, too.
-    smooth = torch.optim.swa_utils.AveragedModel(
-        net,
-        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99),
-        use_buffers=True,
-    )
+    average_of = get_ema_multi_avg_fn(0.99)
+    smooth = AveragedModel(net, multi_avg_fn=average_of, use_buffers=True)
     trunk = list(net.trunk.parameters())
     rest = [weight for name, weight in net.named_parameters() if "trunk" not in name]
     # "peak" is a key of our own, the highest learning rate: take_step() scales it.
@@ -81,47 +69,48 @@ def make_parts(device):
     return {"net": net, "smooth": smooth, "optimizer": optimizer}
 
 
-def save_checkpoint(args, parts, step, seconds):
+def save_checkpoint(args, parts, step):
     """Write everything that the next round needs, whole or not at all."""
     state = {name: part.state_dict() for name, part in parts.items()}
-    state |= {"step": step, "seconds": seconds, "steps": args.steps, "seed": args.seed}
+    state |= {"step": step, "steps": args.steps, "seed": args.seed}
     draft = args.checkpoint.with_suffix(".draft")
     torch.save(state, draft)
     os.replace(draft, args.checkpoint)
 
 
 def load_checkpoint(args, parts, device):
-    """Go on from a checkpoint if there is one. Gives steps and seconds done.
+    """Go on from a checkpoint if there is one. Gives the number of steps done.
 
     Exits where it is no checkpoint of this training, and where the training is
     finished."""
     path = args.checkpoint
     if not path.exists():
-        return 0, 0.0
+        return 0
     try:
         state = torch.load(path, map_location=device, weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(state[name])
         settings = f"--steps {state['steps']} --seed {state['seed']}"
-    except NOT_A_CHECKPOINT as error:
+    # Another file, or another network's checkpoint, raises one of many exceptions.
+    except Exception as error:
         sys.exit(f"{path}: no checkpoint of this network; move it away: {error!r:.99}")
     if settings != f"--steps {args.steps} --seed {args.seed}":
         sys.exit(f"{path}: was begun with {settings}: use these, or delete it")
     if state["step"] == args.steps:
         sys.exit(f"{path}: this training is finished; to train once more, delete it")
     print(f"going on from {path} at step {state['step']}", flush=True)
-    return state["step"], state["seconds"]
+    return state["step"]
 
 
 def take_step(parts, batch, factor, device):
     """Show one batch to the network and move its weights, at `factor` times the peak
     learning rates. Gives the loss."""
-    images, goals, wanted_presence = (tensor.to(device) for tensor in batch)
+    images, goals = (tensor.to(device) for tensor in batch)
     images = images.contiguous(memory_format=torch.channels_last)
     for group in parts["optimizer"].param_groups:
         group["lr"] = group["peak"] * factor
     outputs = parts["net"](images.float() / 255)
-    loss = loss_of(outputs, goals, wanted_presence)
+    loss = loss_of(outputs, goals)
     parts["optimizer"].zero_grad()
     loss.backward()
     # One odd batch must not move the weights far.
@@ -131,34 +120,23 @@ def take_step(parts, batch, factor, device):
     return loss.item()
 
 
-def show_progress(step, steps, losses, seconds):
-    print(
-        f"step {step} of {steps}: loss {np.mean(losses[-50:]):.3f},",
-        f"{step * BATCH / seconds:.0f} pictures/s,",
-        f"{seconds / step * (steps - step) / 60:.0f} min left ",
-        end="\r",
-        flush=True,
-    )
-
-
 def train(args, data):
     """Train for args.steps; write the network and a checkpoint after every round."""
     torch.manual_seed(args.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parts = make_parts(device)
-    step, seconds = load_checkpoint(args, parts, device)
+    step = load_checkpoint(args, parts, device)
     print("cutting out berries, which takes a minute", flush=True)
     # It needs args.steps: in the second half the pictures are larger.
     painter = Painter(data.train, args.seed, args.steps)
     print(f"{len(painter.berries)} berries, {len(painter.fruits)} fruits cut out")
-    # As if there had been no break: earlier runs took this many seconds.
-    started = time.monotonic() - seconds
     batches = torch.utils.data.DataLoader(
         painter,
         batch_size=None,  # an item of painter is a whole batch
         sampler=range(step, args.steps),
         num_workers=args.painters,
     )
+    started = time.monotonic()
     losses = []
     for batch in batches:
         # Half a cosine, from 1 to 0; multiplied by the warm-up at first.
@@ -166,43 +144,34 @@ def train(args, data):
         factor = min((step + 1) / WARM_UP, 1) * falling
         losses.append(take_step(parts, batch, factor, device))
         step += 1
-        seconds = time.monotonic() - started
         if step % 10 == 0:
-            show_progress(step, args.steps, losses, seconds)
+            seconds_per_step = (time.monotonic() - started) / len(losses)
+            minutes = seconds_per_step * (args.steps - step) / 60
+            progress = f"step {step} of {args.steps}: loss {np.mean(losses[-50:]):.3f}"
+            print(f"{progress}, {minutes:.0f} min left ", end="\r", flush=True)
         if step % ROUND == 0 or step == args.steps:
-            average = averaged(parts)
-            if step == args.steps:
-                print("\npruning, which takes half a minute", flush=True)
-                # Rounded first, as in a file: prune() fits what lesson 8 would compute.
-                round_weights(average.trunk)
-                # average is a copy: the checkpoint keeps all channels.
-                prune(average.trunk, pruning_batches(painter, step))
-            finish_round(args, parts, average, data.dev, step, seconds)
-            losses = []
+            finish_round(args, parts, painter, data.dev, step)
 
 
-def averaged(parts):
-    """The averaged network, in a fresh copy on the CPU: export() wants it there."""
-    average = Net()
-    average.load_state_dict(parts["smooth"].module.state_dict())
-    return average
-
-
-def pruning_batches(painter, steps):
-    """Pictures that the training has not shown: (BATCH, 3, height, width), 0 to 1."""
-    for step in range(steps, steps + PRUNING_BATCHES):
-        images, _, _ = painter[step]
-        yield images.float() / 255
-
-
-def finish_round(args, parts, average, dev, step, seconds):
-    """Write the averaged network, then the checkpoint; print the score on dev.
+def finish_round(args, parts, painter, dev, step):
+    """Write the averaged network, after the last step pruned, then the checkpoint;
+    print the score on dev.
 
     In this order: if the program is killed between the two, the next start repeats the
     round. With the checkpoint first it would, after the last step, find nothing left to
     do, and never write the network."""
+    # A copy, on the CPU, where export() wants it. The checkpoint keeps all channels.
+    average = Net()
+    average.load_state_dict(parts["smooth"].module.state_dict())
+    if step == args.steps:
+        print("\npruning, which takes half a minute", flush=True)
+        # Round first, as in a file: prune() then sees what lesson 8 would compute.
+        round_weights(average.trunk)
+        # Pictures that the training has not shown.
+        unseen = range(step, step + PRUNING_BATCHES)
+        prune(average.trunk, (painter[number][0].float() / 255 for number in unseen))
     export(average, args.out, dev)
-    save_checkpoint(args, parts, step, seconds)
+    save_checkpoint(args, parts, step)
     rows = judge_all(cv2.dnn.readNetFromONNX(str(args.out)), dev)
     print(f"\nstep {step}: dev {figures(rows)}", flush=True)
 

@@ -73,7 +73,7 @@ def test_pictures_and_boxes_are_read(folder):
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        ([{"cls": "ripe", "box": [4, 6, 38, 20]}], "reaches out of its 40 x 30 pixels"),
+        ([{"cls": "ripe", "box": [4, 6, 38, 20]}], "reaches out of 40 x 30 pixels"),
         ([{"cls": "ripe", "box": [-2, 6, 20, 20]}], "reaches out of"),
         ([{"cls": "ripe", "box": [4, 6, 0, 20]}], "reaches out of"),
         ([{"cls": "ripe", "box": [4, float("nan"), 9, 20]}], "reaches out of"),
@@ -218,9 +218,9 @@ def test_the_network_is_asked_for_what_the_lesson_reads():
     berry = np.array([[photographs.RIPE, 100.0, 60.0, 40.0, 80.0]])
     # For each cell seven numbers. 0: heat; 1: how much that counts; 2 to 5: distances;
     # 6: how much these count.
-    goal, present = answers.target(berry, 320, 320)
+    goal = answers.goal_of(berry, 320, 320)
     row, column = np.unravel_index(goal[0].argmax(), goal[0].shape)
-    assert (row, column, goal[0].max(), present) == (25, 30, 1, 1)
+    assert (row, column, goal[0].max()) == (25, 30, 1)
     left, top, right, bottom = goal[2:6, row, column]
     x = column * 4 + 2
     y = row * 4 + 2
@@ -232,14 +232,15 @@ def test_the_network_is_asked_for_what_the_lesson_reads():
 
 def test_half_ripe_berries_teach_nothing():
     half_ripe = np.array([[photographs.UNKNOWN, 100.0, 60.0, 40.0, 80.0]])
-    goal, present = answers.target(half_ripe, 320, 320)
+    goal = answers.goal_of(half_ripe, 320, 320)
     assert goal[0].max() == 0
     # In all cells of the berry.
     assert goal[1, 15:35, 25:35].max() == 0
     assert goal[6].max() == 0
-    assert present == -1
-    # Without any berry:
-    assert answers.target(np.zeros((0, 5)), 320, 320)[1] == 0
+    # Without any berry the heat counts everywhere: no cell may have a high score.
+    goal = answers.goal_of(np.zeros((0, 5)), 320, 320)
+    assert goal[0].max() == 0
+    assert goal[1].min() == 1
 
 
 def test_figures_leave_out_weak_boxes():
@@ -255,7 +256,9 @@ def test_figures_leave_out_weak_boxes():
     assert score.figures([row], 0.5).startswith("P 0.333 R 1.000 F1 0.500 ")
     assert score.figures([row], 0.8).startswith("P 0.500 R 1.000 F1 0.667 ")
     # It has a ripe berry: so it counts among the pictures.
-    assert score.figures([row]).endswith("found 1/1 false 0/0")
+    assert score.figures([row]).endswith("image 1.000 found 1/1 false 0/0")
+    nothing = score.figures([row], 0.95)
+    assert nothing == "P 0.000 R 0.000 F1 0.000 image 0.000 found 0/1 false 0/0"
 
 
 # Their IoU with the berry is 0.54 and 0.43.
@@ -331,7 +334,7 @@ def test_a_berry_that_leaves_the_picture(torch_is_here):
     """Its box is cut. UNKNOWN: too little of it is left. Then it is left out."""
     compositions = importlib.import_module("compositions")
     rows = [(photographs.RIPE, x, 40, 20, 20) for x in (-10, -13, -17, -20)]
-    clipped = compositions.clip(np.array(rows, float), 100, 100)
+    clipped = compositions.clip_boxes(np.array(rows, float), 100, 100)
     assert clipped.tolist() == [
         [photographs.RIPE, 0, 40, 10, 20],
         [photographs.UNKNOWN, 0, 40, 7, 20],
@@ -347,18 +350,47 @@ def test_a_berry_that_fills_its_photograph_is_not_cut_out(torch_is_here):
     assert compositions.cut_out(image, [-1, -1, 62, 62]) is None
 
 
+@pytest.fixture
+def painter(torch_is_here):
+    """It has one berry, and no fruit on white."""
+    compositions = importlib.import_module("compositions")
+    green = np.full((120, 120, 3), (60, 140, 60), np.uint8)
+    red = cv2.ellipse(green.copy(), (60, 60), (25, 30), 0, 0, 360, (30, 30, 200), -1)
+    boxes = np.array([[photographs.RIPE, *DRAWN_BOX["box"]]], np.float32)
+    pictures = [
+        photographs.Picture("test", "test", "test", red, boxes),
+        photographs.Picture("test", "test", "test", green, boxes[:0]),
+    ]
+    return compositions.Painter(pictures, seed=1, steps=1)
+
+
+def test_a_berry_of_which_little_is_left_is_not_ripe(painter):
+    """In composed pictures, too: a box with a side under 4 pixels is UNKNOWN."""
+    ripe = 0
+    too_narrow = 0
+    for seed in range(200):
+        _, boxes = painter.compose(np.random.default_rng(seed), 64, 48)
+        for kind, x, y, w, h in boxes:
+            assert x >= 0 and y >= 0 and x + w <= 64 and y + h <= 48
+            if min(w, h) < 4:
+                assert kind == photographs.UNKNOWN
+                too_narrow += 1
+            ripe += kind == photographs.RIPE
+    assert ripe > 200
+    assert too_narrow > 5
+
+
 def test_right_outputs_cost_least(torch_is_here):
     """A berry that is missed, a second one that is not there, a wrong box, or a wrong
     presence: each costs more."""
     torch = importlib.import_module("torch")
     network = importlib.import_module("network")
     berry = np.array([[photographs.RIPE, 40.0, 24.0, 40.0, 48.0]])
-    goal, presence = answers.target(berry, 96, 128)
-    goals = torch.from_numpy(goal)[None]
+    goals = torch.from_numpy(answers.goal_of(berry, 96, 128))[None]
 
     def loss(heat, box, presence_output):
         outputs = (heat, box, torch.tensor([presence_output]).reshape(1, 1, 1, 1))
-        return network.loss_of(outputs, goals, torch.tensor([presence])).item()
+        return network.loss_of(outputs, goals).item()
 
     # The sigmoid of 6 is nearly 1, that of -6 nearly 0.
     heat = torch.where(goals[:, :1] > 0.999, 6.0, -6.0)
@@ -372,6 +404,41 @@ def test_right_outputs_cost_least(torch_is_here):
     assert loss(torch.maximum(heat, elsewhere), box, 6.0) > right + 1
     assert loss(heat, 2 * box, 6.0) > right + 1
     assert loss(heat, box, -6.0) > right + 1
+
+
+@pytest.mark.parametrize(
+    ("kinds", "answer"),
+    [
+        ([photographs.RIPE], "yes"),
+        ([photographs.UNRIPE, photographs.RIPE], "yes"),
+        ([], "no"),
+        ([photographs.UNKNOWN], "not known"),
+        ([photographs.UNRIPE], "not known"),
+    ],
+)
+def test_is_a_ripe_berry_in_the_picture(torch_is_here, kinds, answer):
+    """The right presence costs less. With none but half-ripe, half-hidden or unripe
+    berries both cost the same."""
+    torch = importlib.import_module("torch")
+    network = importlib.import_module("network")
+    rows = [(kind, 40.0, 24.0, 40.0, 48.0) for kind in kinds]
+    boxes = np.array(rows).reshape(-1, 5)
+    goals = torch.from_numpy(answers.goal_of(boxes, 96, 128))[None]
+
+    def loss(presence_output):
+        presence = torch.tensor([presence_output]).reshape(1, 1, 1, 1)
+        heat = torch.zeros_like(goals[:, :1])
+        box = torch.ones_like(goals[:, 2:6])
+        return network.loss_of((heat, box, presence), goals).item()
+
+    yes = loss(6.0)
+    no = loss(-6.0)
+    if answer == "yes":
+        assert yes < no - 1
+    elif answer == "no":
+        assert no < yes - 1
+    else:
+        assert yes == no
 
 
 def test_nine_cells_that_agree_change_no_box(torch_is_here):
@@ -510,7 +577,7 @@ def test_a_checkpoint_that_does_not_fit_is_named(
         checkpoint.write_bytes(content)
     else:
         state = {name: part.state_dict() for name, part in parts.items()}
-        torch.save(state | {"seconds": 1.0} | content, checkpoint)
+        torch.save(state | content, checkpoint)
     args = argparse.Namespace(checkpoint=checkpoint, steps=2, seed=1)
     with pytest.raises(SystemExit) as stop:
         training.load_checkpoint(args, parts, "cpu")
