@@ -1197,18 +1197,25 @@ PAGE = """<!doctype html>
     const fields = new FormData();
     fields.set("model_type", form.model_type.value);
     fields.set("img_file", file);
+    let error = NO_ANSWER;
     try {
       const response = await fetch("/inference", { method: "POST", body: fields });
-      return await response.json();
+      // A server in front of the lesson, such as nginx, answers in its own way.
+      if (!response.ok) error = `${response.status} ${response.statusText}`;
+      const answer = await response.json();
+      if (answer.results || answer.error) return answer;
     } catch {
-      return { error: NO_ANSWER };
+      // No answer, or one that is not JSON.
     }
+    return { error };
   }
 
   async function search(file) {
     add(results, "h2", file.name);
     const message = add(results, "p", "찾는 중… · Looking…");
     const figure = add(results, "figure");
+    // A screen reader reads the list below.
+    figure.setAttribute("aria-hidden", "true");
     const image = add(figure, "img");
     image.alt = "";
     image.src = URL.createObjectURL(file);
@@ -1265,12 +1272,20 @@ PAGE = """<!doctype html>
   input.onchange = () => searchAll(input.files);
   sample.hidden = false;
   sample.onclick = async () => {
+    // No files yet: this ends an earlier search.
+    searchAll([]);
+    const thisSearch = newestSearch;
+    const files = [];
     try {
       const response = await fetch("/sample.jpg");
-      searchAll([new File([await response.blob()], "strawberries.jpg")]);
+      if (response.ok) files.push(new File([await response.blob()], "strawberries.jpg"));
     } catch {
-      results.textContent = NO_ANSWER;
+      // No answer.
     }
+    // Meanwhile another picture may have been chosen.
+    if (thisSearch !== newestSearch) return;
+    searchAll(files);
+    if (files.length === 0) results.textContent = NO_ANSWER;
   };
 </script>
 """

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -241,6 +242,64 @@ def set_offline(browser, offline):
     network = unlimited | {"offline": offline}
     browser.execute_cdp_cmd("Network.enable", {})
     browser.execute_cdp_cmd("Network.emulateNetworkConditions", network)
+
+
+ANSWER_OF_ANOTHER_SERVER = """
+const [path, body, status, statusText] = arguments;
+const lesson = window.fetch;
+window.fetch = async (url, options) =>
+  url === path ? new Response(body, { status, statusText }) : lesson(url, options);
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        ("<h1>Service Unavailable</h1>", 503, "Service Unavailable"),
+        ('{"message": "slow down"}', 429, "Too Many Requests"),
+    ],
+)
+def test_the_error_of_a_server_in_front(browser, body, status, text):
+    """Such as nginx: the page shows the status. The next search is not disturbed."""
+    answer = ("/inference", body, status, text)
+    browser.execute_script(ANSWER_OF_ANOTHER_SERVER, *answer)
+    picture = PICTURES / "qrcode.png"
+    assert search(browser, picture, picture) == [f"{status} {text}"] * 2
+
+
+def test_there_is_no_sample(browser):
+    """The lesson was copied without its folder scripts."""
+    answer = ("/sample.jpg", "<h1>Not Found</h1>", 404, "Not Found")
+    browser.execute_script(ANSWER_OF_ANOTHER_SERVER, *answer)
+    browser.find_element(By.ID, "sample").click()
+    wait = WebDriverWait(browser, 10)
+    wait.until(lambda browser: texts(browser, "#results") == [NO_ANSWER])
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_a_picture_is_chosen_while_the_sample_is_loading(browser, ends_well):
+    """The picture stays, whether the sample comes or not."""
+    script = """
+    const lesson = window.fetch;
+    window.fetch = async (url, options) => {
+      const answer = lesson(url, options);
+      if (url === "/sample.jpg") {
+        await new Promise((resolve) => { window.letSampleCome = resolve; });
+        if (!arguments[0]) throw new Error("no network");
+      }
+      return answer;
+    };
+    """
+    browser.execute_script(script, ends_well)
+    browser.find_element(By.ID, "sample").click()
+    picture = PICTURES / "qrcode.png"
+    expected = ["2개를 찾았습니다 · 2 found"]
+    assert search(browser, picture, model_type="qrcode") == expected
+    browser.execute_script("window.letSampleCome()")
+    # Time for a search, if there were one.
+    time.sleep(1)
+    assert texts(browser, "h2") == ["qrcode.png"]
+    assert wait_for_messages(browser, 1) == expected
 
 
 HTML = "<img src=x onerror=document.title='run'>"
