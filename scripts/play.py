@@ -30,7 +30,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
-LESSONS = sorted(ROOT.glob("[0-9][0-9]_*.py"))
+# A copy of a lesson, such as "01_hello copy.py", has no script: it is no lesson.
+LESSONS = [
+    lesson
+    for lesson in sorted(ROOT.glob("[0-9][0-9]_*.py"))
+    if (ROOT / "scripts" / f"{lesson.stem}.sh").exists()
+]
 START_SECONDS = 60
 POLL_SECONDS = 0.2
 
@@ -470,8 +475,10 @@ def say(text=""):
 
 
 def paint(text, colour):
-    """Return the text in a colour, on a terminal whose user wants colours."""
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+    """Return the text in a colour, on a terminal that has colours, and whose user wants
+    them."""
+    has_colours = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    if not has_colours or os.environ.get("NO_COLOR"):
         return text
     return f"\x1b[{colour}m{text}\x1b[0m"
 
@@ -774,7 +781,8 @@ def read_arguments(words):
     )
     # run.sh asks this before it installs anything.
     parser.add_argument("--lessons", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args(words)
+    # Intermixed: an option may stand between the words, too.
+    options = parser.parse_intermixed_args(words)
     if options.url:
         # As a browser's address bar copies it: with "/" at its end.
         options.url = options.url.rstrip("/")

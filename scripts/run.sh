@@ -28,7 +28,7 @@ done
 # Where .venv is activated, take the Python that it was made from: below, .venv may be
 # removed and made anew.
 case $(command -v "$python") in
-"$venv"/*) python=$("$python" -c 'import sys; print(sys._base_executable)') ;;
+"$venv"/*) python=$("$python" -c 'import sys; print(sys._base_executable, end="")') ;;
 esac
 case " $* " in
 *' --help '* | *' -h '*) exec "$python" "$here/scripts/play.py" --help ;;
@@ -40,11 +40,17 @@ command -v curl >/dev/null ||
 
 # --- Set-up: once, and again when requirements.txt or Python changes or the folder moves.
 
+# made-by-run.sh says that this script has made .venv. While it sets .venv up, the file
+# holds its process number: so another run.sh, in another terminal, leaves .venv alone.
+owner() {
+    cat "$venv/made-by-run.sh" 2>/dev/null
+}
+
 # A .venv of this script that is not ready (Ctrl+C, no network) is removed. Yours is kept.
 remove_half_made_venv() {
     # A second Ctrl+C does not stop the removal.
     trap '' HUP INT QUIT TERM
-    if [ -f "$venv/made-by-run.sh" ] && [ ! -f "$venv/ready" ]; then
+    if [ "$(owner)" = $$ ] && [ ! -f "$venv/ready" ]; then
         rm -rf "$venv"
     fi
 }
@@ -105,16 +111,20 @@ add_opencv() {
 }
 
 look_at_venv
+# kill -0: is there such a process?
+if [ -n "$(owner)" ] && kill -0 "$(owner)" 2>/dev/null; then
+    stop "another run.sh is setting up .venv. When it is done, run this again."
+fi
 if ! is_ready ready; then
-    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-        package=python$("$python" -c "$print_version")-venv
-        stop "venv is missing. Debian, Ubuntu: apt install $package. Then run this again."
-    fi
     echo "Setting up .venv: this once, less than a minute."
     if [ ! -e "$venv" ] || [ -f "$venv/made-by-run.sh" ]; then
+        if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+            package=python$("$python" -c "$print_version")-venv
+            stop "venv is missing. Debian, Ubuntu: apt install $package. Then run this again."
+        fi
         rm -rf "$venv"
         mkdir "$venv" || exit 1
-        : >"$venv/made-by-run.sh" || exit 1
+        echo $$ >"$venv/made-by-run.sh" || exit 1
         "$python" -m venv "$venv" || stop "could not make .venv, see above."
         look_at_venv
     elif ! "$bin/python" -m pip --version >/dev/null 2>&1; then
@@ -127,12 +137,16 @@ if ! is_ready ready; then
     # shellcheck disable=SC2046
     install $(requirements | grep -v -e opencv -e numpy) ||
         stop "could not install the packages, see above. No network? Run this again."
+    "$bin/http" --version >/dev/null 2>&1 ||
+        stop "the commands in .venv do not start. Did the folder move?" \
+            "Remove .venv, and run this again."
     echo "$wanted" >"$venv/ready"
 fi
 case $lessons in *08_inference*)
     if ! is_ready ready-for-8; then
         echo "Adding OpenCV for lesson 8: this once, about 100 MB."
         # Until this is over, .venv is not ready.
+        [ ! -f "$venv/made-by-run.sh" ] || echo $$ >"$venv/made-by-run.sh"
         rm -f "$venv/ready"
         if add_opencv; then
             echo "$wanted" >"$venv/ready-for-8"
@@ -147,6 +161,7 @@ esac
 
 # --- Go.
 
+[ "$(owner)" != $$ ] || : >"$venv/made-by-run.sh"
 if [ "$*" = setup ]; then
     is_ready ready-for-8 || exit 1
     exit 0

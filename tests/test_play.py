@@ -190,10 +190,14 @@ def test_control_characters_are_replaced():
 
 def test_colour_only_on_a_terminal(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: False))
     assert play.paint("ok", play.GREEN) == "ok"
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True))
     assert play.paint("ok", play.GREEN) == "\x1b[32mok\x1b[0m"
+    monkeypatch.setenv("TERM", "dumb")
+    assert play.paint("ok", play.GREEN) == "ok"
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     assert play.paint("ok", play.GREEN) == "ok"
 
@@ -341,6 +345,19 @@ def test_a_lesson_has_many_names():
     for name in "3", "03", "03_errorhandler", "03_errorhandler.py", str(LESSONS[2]):
         assert play.lesson_named(name) == LESSONS[2]
     assert play.lesson_named("scripts/03_errorhandler.sh") == LESSONS[2]
+
+
+def test_a_copy_of_a_lesson_is_no_lesson(copy):
+    """Such as a file manager makes it."""
+    shutil.copy(copy / "01_hello.py", copy / "01_hello copy.py")
+    done = play_copy(copy, "--lessons")
+    assert done.stdout.split() == [lesson.stem for lesson in LESSONS]
+
+
+def test_an_option_may_stand_between_the_words():
+    photo = PICTURES / "strawberries.jpg"
+    options = play.read_arguments(["8", "--step", str(photo)])
+    assert (options.step, options.photo) == (True, photo.as_posix())
 
 
 def test_a_slash_at_the_end_of_a_url_is_dropped():

@@ -44,9 +44,14 @@ exec "{sys.executable}" -c "import sys; sys.version_info = (3, 10, 9); $2"
 """
 NO_ENSUREPIP = f'case "$*" in *ensurepip*) exit 1 ;; esac\n{PYTHON}'
 NO_VENV = f'case "$*" in *"-m venv"*) exit 1 ;; esac\n{PYTHON}'
-# As PYTHON, but "-m venv X" makes only X/bin/python, a link to $PYTHON_INSIDE.
+# As PYTHON, but "-m venv X" makes only X/bin/python and X/bin/http, two links to
+# $PYTHON_INSIDE.
 FAKE_VENV = f"""case "$*" in
-*"-m venv"*) mkdir -p "$3/bin" && ln -s "$PYTHON_INSIDE" "$3/bin/python" ;;
+*"-m venv"*)
+    mkdir -p "$3/bin"
+    ln -s "$PYTHON_INSIDE" "$3/bin/python"
+    ln -s "$PYTHON_INSIDE" "$3/bin/http"
+    ;;
 *) {PYTHON} ;;
 esac"""
 
@@ -98,8 +103,9 @@ def run(folder, *arguments, script="run.sh", **env):
     return process.returncode, output, errors
 
 
-def wheel(folder, package, version, module, code=""):
-    """A package of one module, as pip installs it."""
+def wheel(folder, package, version, module, code="", command=""):
+    """A package of one module, as pip installs it, and perhaps a command: it calls the
+    module's main()."""
     info = f"{package}-{version}.dist-info"
     name = package.replace("_", "-")
     files = {
@@ -108,6 +114,10 @@ def wheel(folder, package, version, module, code=""):
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/RECORD": "",
     }
+    if command:
+        files[f"{info}/entry_points.txt"] = (
+            f"[console_scripts]\n{command}={module}:main"
+        )
     with zipfile.ZipFile(folder / f"{package}-{version}-py3-none-any.whl", "w") as file:
         for path, text in files.items():
             file.writestr(path, text)
@@ -118,7 +128,8 @@ def test_from_nothing_to_opencv_without_its_libraries(folder, tmp_path):
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     wheel(wheels, "flask", "3.1.3", "flask")
-    wheel(wheels, "httpie", "3.2.4", "httpie")
+    code = "def main(): pass"
+    wheel(wheels, "httpie", "3.2.4", "httpie", code, command="http")
     status, output, errors = run(folder, "1", PIP_FIND_LINKS=str(wheels))
     assert status == 0, errors
     # pip says what it does meanwhile.
@@ -261,6 +272,8 @@ def test_a_venv_of_the_readers_own_is_kept(folder):
     log = folder / "log"
     python = folder / ".venv" / "bin" / "python"
     program(python, 'case "$*" in *install*) echo "$@" >>"$LOG" ;; esac')
+    http = folder / ".venv" / "bin" / "http"
+    program(http, "exit 0")
     own = folder / ".venv" / "own"
     own.write_text("the reader's")
     status, _, errors = run(folder, "setup", LOG=str(log))
@@ -273,6 +286,15 @@ def test_a_venv_of_the_readers_own_is_kept(folder):
     log.unlink()
     assert run(folder, "setup", LOG=str(log))[0] == 0
     assert_asked_for_all(log)
+    # The folder has moved: the first line of http names a Python that is not there.
+    with (folder / "requirements.txt").open("a") as file:
+        file.write("# more\n")
+    http.write_text("#!/elsewhere/.venv/bin/python\n")
+    status, _, errors = run(folder, "setup", LOG=str(log))
+    assert (status, (folder / ".venv" / "ready").exists()) == (1, True)
+    assert errors.startswith(
+        "run.sh: the commands in .venv do not start. Did the folder"
+    )
     # Again, and no network.
     program(python, '[ "$1" = -c ] || [ "$3" = --version ]')
     with (folder / "requirements.txt").open("a") as file:
@@ -293,6 +315,15 @@ def test_a_venv_of_the_readers_own_is_kept(folder):
     )
     assert python.exists()
     assert own.read_text() == "the reader's"
+
+
+def test_a_venv_of_the_readers_own_needs_no_venv_module(folder, tmp_path):
+    """It may come from uv or virtualenv, where Debian's python3-venv is missing."""
+    program(folder / ".venv" / "bin" / "python", "exit 0")
+    program(folder / ".venv" / "bin" / "http", "exit 0")
+    path = machine(tmp_path, python3=NO_ENSUREPIP)
+    status, _, errors = run(folder, "setup", PATH=path)
+    assert (status, errors) == (0, "")
 
 
 def assert_asked_for_all(log):
@@ -317,6 +348,49 @@ def test_an_interrupt_leaves_nothing_half_made(name, number, package, folder, tm
     process.communicate(timeout=30)
     assert process.returncode == 128 + signal_number
     assert not (folder / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    "played_before, number, package", [([], "1", "flask>"), (["1"], "8", "numpy>")]
+)
+def test_two_at_once(played_before, number, package, folder, tmp_path):
+    """The second, in another terminal, leaves the .venv of the first alone."""
+    pip = tmp_path / "pip"
+    go_on = tmp_path / "go_on"
+    install = f"""*-m*pip*"{package}"*)
+        : >"{pip}"
+        until [ -e "{go_on}" ]; do sleep 1; done ;;"""
+    inside = program(tmp_path / "inside", f'case "$*" in\n{install}\nesac')
+    path = machine(tmp_path, python3=FAKE_VENV)
+    for lesson in played_before:
+        assert run(folder, lesson, PATH=path, PYTHON_INSIDE=inside)[0] == 0
+    first = start(folder, number, PATH=path, PYTHON_INSIDE=inside)
+    wait_until(pip.exists, 30)
+    (folder / ".venv" / "of-the-first").touch()
+    status, output, errors = run(folder, "1", PATH=path, PYTHON_INSIDE=inside)
+    assert (status, output) == (1, "")
+    assert errors.startswith("run.sh: another run.sh is setting up .venv. When it is")
+    go_on.touch()
+    assert first.communicate(timeout=30)[1] == ""
+    assert first.returncode == 0
+    assert (folder / ".venv" / "of-the-first").exists()
+    # Now the second may run. The first is over, whoever has its number now.
+    assert (folder / ".venv" / "made-by-run.sh").read_text() == ""
+    assert run(folder, "1", PATH=path, PYTHON_INSIDE=inside)[0] == 0
+
+
+def test_what_a_killed_set_up_has_left_is_made_anew(folder, tmp_path):
+    """It could not remove .venv, which has the number of a process that is gone."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left_over = folder / ".venv" / "made-by-run.sh"
+    left_over.parent.mkdir()
+    left_over.write_text(f"{gone.pid}\n")
+    inside = program(tmp_path / "inside", "exit 0")
+    path = machine(tmp_path, python3=FAKE_VENV)
+    status, _, errors = run(folder, "1", PATH=path, PYTHON_INSIDE=inside)
+    assert (status, errors) == (0, "")
+    assert left_over.read_text() == ""
 
 
 def test_wrong_words_install_nothing(copy):
