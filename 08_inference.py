@@ -672,8 +672,8 @@ MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
 # The memory that a picture may take, in bytes, beyond what its worker holds already.
-# This is about 11 bytes for each of MAX_PIXELS. For a WebP with transparent parts it is
-# enough for about 21 megapixels: a larger one cannot be read.
+# This is about 11 bytes for each of MAX_PIXELS: enough for nearly all pictures. (Not
+# for a WebP with transparent parts that has 25 megapixels and 15 MB.)
 # Only Linux keeps such a limit.
 MAX_MEMORY = 280_000_000
 # A worker that has finished a picture and still holds this many bytes more than at its

@@ -1,7 +1,9 @@
 """What the tests share: the lessons, their scripts, and how to start a lesson."""
 
 import atexit
+import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +27,8 @@ atexit.register(SETTINGS.cleanup)
 ENVIRONMENT = play.environment(Path(SETTINGS.name))
 # With this variable lesson 4 would print at once even without flush=True.
 ENVIRONMENT.pop("PYTHONUNBUFFERED", None)
+# The requests of the tests themselves must not go to a proxy, either.
+os.environ.update(no_proxy="*", NO_PROXY="*")
 
 
 def script_of(name):
@@ -69,6 +73,12 @@ def first_to_compute(processes):
         return [p for p in processes if p.cpu_times().user > before[p] + 0.2]
 
     return wait_until(busy)[0]
+
+
+def free_port():
+    """A port of 127.0.0.1 that nobody uses."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
 def limited(limit, words):
@@ -145,7 +155,7 @@ def make_calls(name, server, folder, calls=None):
         calls = caller.calls
     for call in calls:
         status, answer = caller.run(caller.filled(call.command), 60)
-        assert status == 0, call
+        assert status == 0, f"{call}: status {status}\n{answer}"
         yield call, answer
 
 

@@ -1,12 +1,18 @@
 """models/get_photographs.py: photographs and boxes taken out of a small repository."""
 
 import json
+import re
+import shutil
 import subprocess
 
 import cv2
 import get_photographs
 import numpy as np
 import pytest
+
+# Skip the whole file.
+if not shutil.which("git"):
+    pytest.skip("no git: apt install git", allow_module_level=True)
 
 # Our name -> the path in the clone. What a name begins with decides what is done with
 # the photograph: its boxes are read, it is scaled, or it gets a white margin.
@@ -58,7 +64,7 @@ def git(folder, *arguments):
 
 def add_commit(folder):
     """An empty commit: get_photographs.py reads the files, not what git knows."""
-    name = ("-c", "user.name=test", "-c", "user.email=test")
+    name = ("-c", "user.name=test", "-c", "user.email=test", "-c", "commit.gpgsign=no")
     git(folder, *name, "commit", "--quiet", "--allow-empty", "--message", "test")
 
 
@@ -110,20 +116,26 @@ def test_photographs_are_scaled_and_framed(clones, tmp_path):
 def test_a_clone_at_another_commit_is_named(clones, tmp_path):
     clone = clones / "repository"
     add_commit(clone)
-    with pytest.raises(SystemExit, match=f"{clone}: no clone at commit "):
+    with pytest.raises(
+        SystemExit, match=f"{re.escape(str(clone))}: no clone at commit "
+    ):
         get_photographs.copy_photographs(clones, tmp_path / "data")
 
 
 def test_a_missing_clone_is_named(clones, tmp_path):
     missing = tmp_path / "elsewhere" / "repository"
-    with pytest.raises(SystemExit, match=f"{missing}: no clone at commit "):
+    with pytest.raises(
+        SystemExit, match=f"{re.escape(str(missing))}: no clone at commit "
+    ):
         get_photographs.copy_photographs(missing.parent, tmp_path / "data")
 
 
 def test_a_missing_photograph_is_named(clones, tmp_path):
     plain = clones / "repository" / "plain.png"
     plain.unlink()
-    with pytest.raises(SystemExit, match=f"{plain}: missing or not a readable picture"):
+    with pytest.raises(
+        SystemExit, match=f"{re.escape(str(plain))}: missing or not a readable picture"
+    ):
         get_photographs.copy_photographs(clones, tmp_path / "data")
 
 
@@ -131,5 +143,5 @@ def test_a_photograph_that_cannot_be_written_is_named(clones, tmp_path):
     # A folder stands where the file should go.
     taken = tmp_path / "data" / "train" / "greenhouse_1.png"
     taken.mkdir(parents=True)
-    with pytest.raises(SystemExit, match=f"{taken}: cannot be written"):
+    with pytest.raises(SystemExit, match=f"{re.escape(str(taken))}: cannot be written"):
         get_photographs.copy_photographs(clones, tmp_path / "data")

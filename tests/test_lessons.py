@@ -12,7 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 import play
 import pytest
 import requests
-from collection import NAMES, ROOT, imported, lesson, make_calls, port_of, serve
+from collection import (
+    ENVIRONMENT,
+    NAMES,
+    ROOT,
+    imported,
+    lesson,
+    make_calls,
+    port_of,
+    serve,
+)
 
 # Packages that an import statement names differently, or that come with another.
 PACKAGES = {"cv2": "opencv-python", "werkzeug": "flask", "markupsafe": "flask"}
@@ -86,7 +95,7 @@ def test_importing_starts_nothing(tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", IMPORT_ALL],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
+        env=ENVIRONMENT | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=60,

@@ -62,7 +62,7 @@ def test_code_of_the_notes_goes_wrong(number, capsys):
 
 
 # Each block of code in the notes: the heading above it, and how it ends if it is copied
-# as it is ("": nothing goes wrong). Short ones get an app that the notes leave out.
+# as it is ("": nothing goes wrong). Each gets an app, which short ones leave out.
 BLOCKS = [
     ("flask", ""),
     ("app", ""),
@@ -152,8 +152,7 @@ def test_mistake_4_every_machine_is_served(tmp_path):
     assert addresses == {"0.0.0.0"}
 
 
-def test_mistake_14_debug_shows_the_source(tmp_path):
-    code = """
+DEBUGGED = """
 app = Flask("notes")
 
 @app.route("/")
@@ -167,38 +166,58 @@ def ours(error):
 
 app.run(port=8080, debug=True, use_reloader=False)
 """
+# Without this variable the debugger chooses a PIN, and prints it in the server's
+# terminal.
+PIN = "123-456-789"
 
-    def get(url, host, cookies=None):
-        headers = {"Host": host}
-        return requests.get(url, headers=headers, cookies=cookies, timeout=20)
 
-    # Otherwise the debugger chooses a PIN, and prints it in the server's terminal.
-    pin = "123-456-789"
-    with program(code, tmp_path, env={"WERKZEUG_DEBUG_PIN": pin}) as server:
-        # Under a foreign Host header the debugger shows the source, but refuses its
-        # console.
-        for host, has_console, status in [
-            ("192.0.2.1", "false", 400),
-            ("localhost", "true", 200),
-        ]:
-            page = get(server.url, host)
-            assert page.status_code == 500
-            assert page.text != "our page"
-            assert "a secret in the source" in page.text
-            assert f"EVALEX = {has_console}" in page.text
-            key = re.search(r'SECRET = "(\w+)"', page.text)[1]
-            console = f"{server.url}/?__debugger__=yes&s={key}"
-            answer = get(f"{console}&cmd=pinauth&pin=0", host)
-            assert answer.status_code == status
-        # PIN 0 is wrong. From here on host, page and console are those of localhost.
-        assert answer.json()["auth"] is False
-        # With the right one it runs any code. frm: in which function of the traceback.
-        frame = re.search(r'id="frame-(\d+)"', page.text)[1]
-        url = f"{console}&cmd=2**99&frm={frame}"
-        result = str(2**99)
-        assert result not in get(url, host).text
-        answer = get(f"{console}&cmd=pinauth&pin={pin}", host)
-        assert result in get(url, host, answer.cookies.get_dict()).text
+@pytest.fixture
+def debugged(tmp_path):
+    """The URL of a view that fails, in an app with debug=True."""
+    with program(DEBUGGED, tmp_path, env={"WERKZEUG_DEBUG_PIN": PIN}) as server:
+        yield server.url
+
+
+class Debugger:
+    """The debugger's page, asked for under a Host header, and its console."""
+
+    def __init__(self, url, host):
+        self.url = url
+        self.headers = {"Host": host}
+        self.page = requests.get(url, headers=self.headers, timeout=20)
+        assert self.page.status_code == 500
+        self.key = re.search(r'SECRET = "(\w+)"', self.page.text)[1]
+
+    def ask(self, command, cookies=None, **values):
+        query = {"__debugger__": "yes", "s": self.key, "cmd": command} | values
+        return requests.get(
+            self.url, query, headers=self.headers, cookies=cookies, timeout=20
+        )
+
+
+def test_mistake_14_debug_shows_the_source(debugged):
+    """To anybody, in place of the app's own page. Under a foreign Host header the
+    debugger refuses its console."""
+    debugger = Debugger(debugged, "192.0.2.1")
+    assert debugger.page.text != "our page"
+    assert "a secret in the source" in debugger.page.text
+    assert "EVALEX = false" in debugger.page.text
+    assert debugger.ask("pinauth", pin="0").status_code == 400
+
+
+def test_mistake_14_who_knows_the_pin_runs_any_code(debugged):
+    debugger = Debugger(debugged, "localhost")
+    assert debugger.page.text != "our page"
+    assert "a secret in the source" in debugger.page.text
+    assert "EVALEX = true" in debugger.page.text
+    wrong_pin = debugger.ask("pinauth", pin="0")
+    assert (wrong_pin.status_code, wrong_pin.json()["auth"]) == (200, False)
+    # frm: in which function of the traceback the code runs.
+    frame = re.search(r'id="frame-(\d+)"', debugger.page.text)[1]
+    result = str(2**99)
+    assert result not in debugger.ask("2**99", frm=frame).text
+    cookies = debugger.ask("pinauth", pin=PIN).cookies.get_dict()
+    assert result in debugger.ask("2**99", cookies, frm=frame).text
 
 
 @pytest.mark.parametrize(

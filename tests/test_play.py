@@ -18,6 +18,7 @@ from collection import (
     LESSONS,
     PICTURES,
     ROOT,
+    free_port,
     is_listening,
     script_of,
     serve,
@@ -331,6 +332,14 @@ def test_a_lesson_that_cannot_be_played_on(old, new, message, copy):
     assert_nothing_left(copy)
 
 
+def test_a_lesson_whose_port_its_reader_has_changed(copy):
+    port = free_port()
+    change(copy / "01_hello.py", "port=8080", f"port={port}")
+    done = play_copy(copy, 1)
+    assert done.returncode == 0, done.stdout
+    assert f'"http://127.0.0.1:{port}/hello"' in done.stdout
+
+
 def test_a_port_in_use(copy):
     with socket.create_server(("127.0.0.1", 8080)):
         done = play_copy(copy, 1)
@@ -396,8 +405,7 @@ def test_wrong_words_are_named_and_help_is_given(words, message, capsys, monkeyp
 
 def test_against_a_server_of_the_readers_own(copy, tmp_path):
     # Not on the lesson's usual port.
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "flask", "--app", str(ROOT / "01_hello.py"), "run"]
     with serve([*command, "--port", str(port)], port, tmp_path) as server:
         done = play_copy(copy, 1, "--url", server.url)

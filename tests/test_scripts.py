@@ -14,6 +14,7 @@ from collection import (
     ENVIRONMENT,
     NAMES,
     ROOT,
+    free_port,
     imported,
     lesson,
     make_calls,
@@ -102,6 +103,19 @@ def test_every_method_of_every_route_is_called(played):
                 assert (rule.rule, method) in reached, f"{method} {rule}"
 
 
+def test_the_views_stand_in_the_order_of_the_calls(played):
+    app = imported(played.name).app
+    urls = app.url_map.bind("127.0.0.1")
+    lines = []
+    for method, path, status in played.requests:
+        if status not in (404, 405):
+            endpoint, _ = urls.match(urlsplit(path).path, method)
+            line = app.view_functions[endpoint].__code__.co_firstlineno
+            if line not in lines:
+                lines.append(line)
+    assert lines == sorted(lines)
+
+
 def test_the_check_knows_its_lesson(played):
     """No other lesson's script takes this lesson for its own."""
     for name, message in played.checks.items():
@@ -114,9 +128,7 @@ def test_the_check_knows_its_lesson(played):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_without_a_server_the_script_says_what_to_start(name):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    message = refusal_of(name, f"http://127.0.0.1:{port}")
+    message = refusal_of(name, f"http://127.0.0.1:{free_port()}")
     assert message.startswith("Nothing answers at ")
     assert len(message.splitlines()) == 1
     assert f"start: python {name}.py" in message
@@ -130,22 +142,28 @@ def test_a_server_that_does_not_answer():
     assert message.startswith("Nothing answers at ")
 
 
-def test_a_script_by_hand_prints_remarks_commands_answers_and_promises(tmp_path):
-    with lesson("01_hello", tmp_path) as server:
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_by_hand(name, tmp_path):
+    """It prints remarks, commands, promises, and the answers."""
+    with lesson(name, tmp_path) as server:
         done = subprocess.run(
-            ["sh", str(script_of("01_hello")), server.url],
+            ["sh", str(script_of(name)), server.url],
+            cwd=tmp_path,
             # A proxy that does not answer: it must not be asked.
             env=ENVIRONMENT
             | {"http_proxy": "http://127.0.0.1:1", "no_proxy": "", "NO_PROXY": ""},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=60,
         )
     assert done.returncode == 0
-    assert done.stdout.count("<h1>Hello World!</h1>") == 3
-    _, _, rest = script_of("01_hello").read_text(encoding="utf-8").partition("set -v\n")
+    _, _, rest = script_of(name).read_text(encoding="utf-8").partition("set -v\n")
     assert [line for line in rest.splitlines() if line not in done.stderr] == []
+    # Answers stand between the promises: here the lines that promise all of a line.
+    for call in play.read_script(script_of(name))[1]:
+        for line in call.promise:
+            assert "..." in line or line in done.stdout, call
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -267,54 +267,71 @@ def test_an_activated_venv_is_made_anew_with_the_same_python(folder, tmp_path):
     assert (status, errors) == (0, "")
 
 
-def test_a_venv_of_the_readers_own_is_kept(folder):
-    """Made by hand, as the README shows: the set-up adds packages, nothing else."""
+# In the place of .venv/bin/python: each does only what run.sh asks of it.
+LOGS_INSTALLS = 'case "$*" in *install*) echo "$@" >>"$LOG" ;; esac'
+HAS_NO_PIP = "exit 1"
+IS_TOO_OLD = '[ "$1" = -m ]'  # has pip, but fails the check of its version
+HAS_NO_NETWORK = '[ "$1" = -c ] || [ "$3" = --version ]'  # fails only at pip install
+
+
+def test_a_venv_of_the_readers_own_gets_the_packages(folder):
+    """Made by hand, as the README shows: nothing in it is removed."""
     log = folder / "log"
-    python = folder / ".venv" / "bin" / "python"
-    program(python, 'case "$*" in *install*) echo "$@" >>"$LOG" ;; esac')
-    http = folder / ".venv" / "bin" / "http"
-    program(http, "exit 0")
+    program(folder / ".venv" / "bin" / "python", LOGS_INSTALLS)
+    program(folder / ".venv" / "bin" / "http", "exit 0")
     own = folder / ".venv" / "own"
     own.write_text("the reader's")
     status, _, errors = run(folder, "setup", LOG=str(log))
     assert status == 0, errors
     assert_asked_for_all(log)
-    # A change of the requirements. run.sh must not take the names in this comment for
-    # packages.
+    # Again after a change of the requirements. The names in a comment are no packages.
     with (folder / "requirements.txt").open("a") as file:
         file.write("# numpy and opencv-python: for lesson 8\n")
     log.unlink()
     assert run(folder, "setup", LOG=str(log))[0] == 0
     assert_asked_for_all(log)
-    # The folder has moved: the first line of http names a Python that is not there.
-    with (folder / "requirements.txt").open("a") as file:
-        file.write("# more\n")
-    http.write_text("#!/elsewhere/.venv/bin/python\n")
-    status, _, errors = run(folder, "setup", LOG=str(log))
-    assert (status, (folder / ".venv" / "ready").exists()) == (1, True)
-    assert errors.startswith(
-        "run.sh: the commands in .venv do not start. Did the folder"
-    )
-    # Again, and no network.
-    program(python, '[ "$1" = -c ] || [ "$3" = --version ]')
-    with (folder / "requirements.txt").open("a") as file:
-        file.write("# no more\n")
-    status, _, errors = run(folder, "setup")
-    assert (status, errors.count("No network?")) == (1, 1)
-    # And too old.
-    program(python, '[ "$1" = -m ]')
-    status, _, errors = run(folder, "setup")
-    assert status == 1
-    assert errors.startswith("run.sh: your .venv has a Python older than 3.11. Remove")
-    # And no pip, as uv makes it.
-    program(python, "exit 1")
-    status, _, errors = run(folder, "setup")
-    assert status == 1
-    assert (
-        errors == "run.sh: your .venv has no pip. Remove .venv, and run this again.\n"
-    )
-    assert python.exists()
     assert own.read_text() == "the reader's"
+
+
+@pytest.mark.parametrize(
+    "python, http, message",
+    [
+        (
+            HAS_NO_PIP,
+            "exit 0",
+            "your .venv has no pip. Remove .venv, and run this again.",
+        ),
+        (
+            IS_TOO_OLD,
+            "exit 0",
+            "your .venv has a Python older than 3.11. Remove .venv, and run this again.",
+        ),
+        (
+            HAS_NO_NETWORK,
+            "exit 0",
+            "could not install the packages, see above. No network? Run this again.",
+        ),
+        (
+            # Its first line names a Python that is not there any more.
+            "exit 0",
+            "exit 127",
+            "the commands in .venv do not start. Did the folder move? "
+            "Remove .venv, and run this again.",
+        ),
+    ],
+    ids=["no pip", "too old", "no network", "moved"],
+)
+def test_a_venv_of_the_readers_own_that_does_not_work(python, http, message, folder):
+    """run.sh says why, and removes nothing."""
+    own = folder / ".venv" / "own"
+    program(folder / ".venv" / "bin" / "python", python)
+    program(folder / ".venv" / "bin" / "http", http)
+    own.write_text("the reader's")
+    status, _, errors = run(folder, "setup")
+    assert (status, errors) == (1, f"run.sh: {message}\n")
+    assert (folder / ".venv" / "bin" / "python").exists()
+    assert own.read_text() == "the reader's"
+    assert not (folder / ".venv" / "ready").exists()
 
 
 def test_a_venv_of_the_readers_own_needs_no_venv_module(folder, tmp_path):
@@ -408,3 +425,38 @@ def test_test_sh_hands_its_arguments_to_pytest(ready):
     status, output, errors = run(ready, "-q", "no such file", script="test.sh")
     assert status == 4, output
     assert errors == "ERROR: file or directory not found: no such file\n\n"
+
+
+def test_test_sh_installs_what_the_tests_need_once(folder):
+    log = folder / "log"
+    requirements = folder / "requirements-test.txt"
+    python = folder / ".venv" / "bin" / "python"
+    program(python, 'echo "$@" >>"$LOG"')
+    program(folder / ".venv" / "bin" / "http", "exit 0")
+
+    def commands():
+        """What test.sh itself runs."""
+        log.unlink(missing_ok=True)
+        words = ("-k", "hello")
+        status, _, errors = run(folder, *words, script="test.sh", LOG=str(log))
+        assert (status, errors) == (0, "")
+        lines = log.read_text().splitlines()
+        return [
+            line for line in lines if "requirements-test" in line or "pytest" in line
+        ]
+
+    install = "-m pip install --retries 2 -r requirements-test.txt"
+    assert commands() == [install, "-m pytest -k hello"]
+    assert commands() == ["-m pytest -k hello"]
+    with requirements.open("a") as file:
+        file.write("# a new line\n")
+    assert commands() == [install, "-m pytest -k hello"]
+    # No network.
+    with requirements.open("a") as file:
+        file.write("# one more\n")
+    program(python, 'case "$*" in *requirements-test*) exit 1 ;; esac')
+    status, _, errors = run(folder, script="test.sh")
+    assert status == 1
+    assert (
+        errors == "test.sh: could not install, see above. No network? Run this again.\n"
+    )

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import signal
 import sys
@@ -29,6 +30,8 @@ from pictures import (
     PNG_END,
     arithmetic_jpeg,
     jpeg_with_empty_segments,
+    plain,
+    png,
     png_chunk,
     png_head,
     transparent_webp,
@@ -37,6 +40,7 @@ from uploads import (
     BERRIES,
     CRASHED,
     TOO_MANY_PIXELS,
+    TOO_MUCH_MEMORY,
     TOO_SLOW,
     TWO_LINES,
     WORKERS,
@@ -192,6 +196,25 @@ def test_a_large_file_arrives_whole(server):
 
 
 @pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
+def test_a_picture_that_needs_more_than_max_memory(copy, tmp_path):
+    """The limit is lowered here to less than the 75 MB of a decoded PNG. The same
+    worker looks at the next picture."""
+    file = copy / "08_inference.py"
+    text = file.read_text(encoding="utf-8")
+    lowered = re.sub("^MAX_MEMORY = .*", "MAX_MEMORY = 60_000_000", text, flags=re.M)
+    assert lowered != text
+    file.write_text(lowered, encoding="utf-8")
+    command = [sys.executable, str(file)]
+    with serve(command, port_of("08_inference"), tmp_path) as server:
+        before = ready_workers_of(server)
+        for _ in range(2 * len(before)):
+            response = upload(server, ("x", png(plain(5000, 5000))))
+            check_refused(response, 400, f"img_file: 'x' {TOO_MUCH_MEMORY}")
+            result_of(server, BERRIES)
+        assert workers_of(server) == before
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
 def test_a_worker_that_keeps_memory_is_replaced(worker, capfd):
     """The picture that needs the most memory, before and after a hostile JPEG."""
     # The fixture has started its process before capfd begins: start another one.
@@ -210,8 +233,8 @@ def test_a_worker_that_keeps_memory_is_replaced(worker, capfd):
 
 @pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
 def test_under_a_limit_of_the_system(tmp_path):
-    """400 MB for each process: less than the 150 MB with which a worker starts, and
-    MAX_MEMORY on top."""
+    """400 MB for each process. A worker wants 150 MB at its start and MAX_MEMORY (280
+    MB) on top, which is more: it must take the lower limit."""
     command = limited("ulimit -d 400000", LESSON_8)
     with serve(command, port_of("08_inference"), tmp_path) as server:
         assert len(result_of(server, BERRIES)["detections"]) == 3
