@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 
 import pytest
 from collection import ENVIRONMENT, cksum, wait_until
@@ -373,23 +374,29 @@ def test_an_interrupt_leaves_nothing_half_made(name, number, package, folder, tm
 def test_two_at_once(played_before, number, package, folder, tmp_path):
     """The second, in another terminal, leaves the .venv of the first alone."""
     pip = tmp_path / "pip"
+    # cat waits until something is written into this pipe.
     go_on = tmp_path / "go_on"
-    install = f"""*-m*pip*"{package}"*)
-        : >"{pip}"
-        until [ -e "{go_on}" ]; do sleep 1; done ;;"""
+    os.mkfifo(go_on)
+    install = f"""*-m*pip*"{package}"*) : >"{pip}"; exec cat "{go_on}" ;;"""
     inside = program(tmp_path / "inside", f'case "$*" in\n{install}\nesac')
     path = machine(tmp_path, python3=FAKE_VENV)
     for lesson in played_before:
         assert run(folder, lesson, PATH=path, PYTHON_INSIDE=inside)[0] == 0
     first = start(folder, number, PATH=path, PYTHON_INSIDE=inside)
-    wait_until(pip.exists, 30)
-    (folder / ".venv" / "of-the-first").touch()
-    status, output, errors = run(folder, "1", PATH=path, PYTHON_INSIDE=inside)
-    assert (status, output) == (1, "")
-    assert errors.startswith("run.sh: another run.sh is setting up .venv. When it is")
-    go_on.touch()
-    assert first.communicate(timeout=30)[1] == ""
-    assert first.returncode == 0
+    try:
+        wait_until(pip.exists, 30)
+        (folder / ".venv" / "of-the-first").touch()
+        status, output, errors = run(folder, "1", PATH=path, PYTHON_INSIDE=inside)
+        assert (status, output) == (1, "")
+        message = "run.sh: another run.sh is setting up .venv. When it is"
+        assert errors.startswith(message)
+        go_on.write_text("")
+        assert first.communicate(timeout=30)[1] == ""
+        assert first.returncode == 0
+    finally:
+        # Where all is well there is nothing left of it.
+        with suppress(ProcessLookupError):
+            os.killpg(first.pid, signal.SIGKILL)
     assert (folder / ".venv" / "of-the-first").exists()
     # Now the second may run. The first is over, whoever has its number now.
     assert (folder / ".venv" / "made-by-run.sh").read_text() == ""
