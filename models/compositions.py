@@ -145,7 +145,7 @@ def lay(rng, canvas, patch, side, centre):
     # Two factors: width and height are stretched a little differently.
     scale = side / max(patch.shape[:2]) * rng.uniform(0.85, 1.18, 2)
     height, width = patch.shape[:2]
-    size = np.maximum([width, height] * scale, 3).astype(int)
+    size = np.maximum(np.array([width, height]) * scale, 3).astype(int)
     patch = cv2.resize(patch, size.tolist(), interpolation=cv2.INTER_AREA)
     # Black, and softer than the patch.
     shadow = np.zeros_like(patch)
@@ -327,17 +327,20 @@ class Painter(torch.utils.data.Dataset):
         pattern = cv2.resize(pattern.astype(np.float32), (width, height))
         return np.clip(pattern, 0, 255)
 
+    def berry(self, rng):
+        return self.berries[rng.integers(len(self.berries))]
+
     def patch(self, rng, is_berry):
         """Something to lay down: a berry, whole or cut open; another fruit; or a part
         of a photograph in the outline of a berry."""
         if is_berry:
-            berry = self.berries[rng.integers(len(self.berries))]
+            berry = self.berry(rng)
             if rng.random() < 0.15:
                 return halve(rng, berry)
             return berry
         if rng.random() < 0.6 and self.fruits:
             return self.fruits[rng.integers(len(self.fruits))]
-        outline = self.berries[rng.integers(len(self.berries))][..., 3]
+        outline = self.berry(rng)[..., 3]
         height, width = outline.shape
         return np.dstack([self.negative(rng, width, height), outline])
 

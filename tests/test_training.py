@@ -74,6 +74,7 @@ def test_pictures_and_boxes_are_read(folder):
     ("boxes", "message"),
     [
         ([{"cls": "ripe", "box": [4, 6, 38, 20]}], "reaches out of 40 x 30 pixels"),
+        ([{"cls": "ripe", "box": [4, 6, 20, 26]}], "reaches out of"),
         ([{"cls": "ripe", "box": [-2, 6, 20, 20]}], "reaches out of"),
         ([{"cls": "ripe", "box": [4, 6, 0, 20]}], "reaches out of"),
         ([{"cls": "ripe", "box": [4, float("nan"), 9, 20]}], "reaches out of"),
