@@ -12,10 +12,10 @@ from collection import ROOT, cksum, imported
 
 @pytest.fixture
 def posix():
-    """Skip the test on Windows: no signals such as SIGTERM, no quotes in the names of
-    files."""
+    """Skip the test on Windows: no signals such as SIGTERM, no links without extra
+    rights, no quotes in the names of files."""
     if os.name == "nt":
-        reason = "Windows has no signals, and no quotes in the names of files"
+        reason = "Windows has no such signals, links or names of files"
         pytest.skip(f"{reason}; run wsl sh scripts/test.sh")
 
 

@@ -14,8 +14,8 @@ from play import holds, read_script
 
 README = ROOT / "README.md"
 README_KO = ROOT / "README.ko.md"
-NOTES = ROOT / "docs" / "notes.md"
-NOTES_KO = ROOT / "docs" / "notes.ko.md"
+COMPANION = ROOT / "docs" / "notes.md"
+COMPANION_KO = ROOT / "docs" / "notes.ko.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 SCRIPTS = sorted(ROOT.glob("scripts/[0-9][0-9]_*.sh"))
 
@@ -26,7 +26,7 @@ HEADINGS = (
     "before_request after_request run response_class logger jsonify request args files "
     "from e.g."
 ).split()
-MISTAKES = range(1, 35)
+NUMBERS = range(1, 35)
 MARKS = {
     "Does not work": "동작 안 함",
     "Unsafe": "위험",
@@ -35,7 +35,7 @@ MARKS = {
 
 both_languages = pytest.mark.parametrize(
     "english, korean",
-    [(README, README_KO), (NOTES, NOTES_KO)],
+    [(README, README_KO), (COMPANION, COMPANION_KO)],
     ids=["README", "notes"],
 )
 every_page = pytest.mark.parametrize(
@@ -44,10 +44,12 @@ every_page = pytest.mark.parametrize(
     ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
 korean_page = pytest.mark.parametrize(
-    "page", [README_KO, NOTES_KO], ids=lambda page: page.name
+    "page", [README_KO, COMPANION_KO], ids=lambda page: page.name
 )
 both_readmes = pytest.mark.parametrize("page", [README, README_KO], ids=["en", "ko"])
-both_notes = pytest.mark.parametrize("page", [NOTES, NOTES_KO], ids=["en", "ko"])
+both_companions = pytest.mark.parametrize(
+    "page", [COMPANION, COMPANION_KO], ids=["en", "ko"]
+)
 every_lesson_and_script = pytest.mark.parametrize(
     "file", [*LESSONS, *SCRIPTS], ids=lambda file: file.name
 )
@@ -128,7 +130,7 @@ def mistakes(page):
 
 def mistake_texts():
     """number -> text of the mistake on the English page."""
-    return {mistake.number: mistake.text for mistake in mistakes(NOTES)}
+    return {mistake.number: mistake.text for mistake in mistakes(COMPANION)}
 
 
 def text_of_readers_notes():
@@ -252,21 +254,21 @@ def test_headings_are_those_of_the_notes():
     assert re.findall(r"^#+ (.+?) *$", text, re.MULTILINE) == HEADINGS
 
 
-@both_notes
+@both_companions
 def test_every_heading_of_the_notes_then_every_lesson(page):
     titles = [part.title for part in sections(page) if part.level == 3]
     assert titles == HEADINGS + NAMES
 
 
-@both_notes
+@both_companions
 def test_mistakes_are_numbered_in_order(page):
-    assert [mistake.number for mistake in mistakes(page)] == list(MISTAKES)
+    assert [mistake.number for mistake in mistakes(page)] == list(NUMBERS)
     # mistakes() has missed none.
-    assert len(re.findall(r"\*\*\d+", read(page))) == len(MISTAKES)
+    assert len(re.findall(r"\*\*\d+", read(page))) == len(NUMBERS)
 
 
 def test_mistakes_are_the_same_in_both_languages():
-    pairs = zip(mistakes(NOTES), mistakes(NOTES_KO), strict=True)
+    pairs = zip(mistakes(COMPANION), mistakes(COMPANION_KO), strict=True)
     for in_english, in_korean in pairs:
         number = in_english.number
         assert MARKS[in_english.mark] == in_korean.mark, number
@@ -276,20 +278,20 @@ def test_mistakes_are_the_same_in_both_languages():
 
 
 # The mistakes as test_mistakes.py runs them.
-PROVEN = tomllib.loads(read(ROOT / "tests" / "mistakes.toml"))
+ENTRIES = tomllib.loads(read(ROOT / "tests" / "mistakes.toml"))
 
 
 def test_what_an_entry_quotes_first_is_in_mistakes_toml():
     """test_mistakes.py looks for it in the readers' notes."""
-    for mistake in mistakes(NOTES):
-        quotes = "\n".join(PROVEN[str(mistake.number)]["notes"])
+    for mistake in mistakes(COMPANION):
+        quotes = "\n".join(ENTRIES[str(mistake.number)]["notes"])
         assert code_in(mistake.text)[0] in quotes, mistake.number
 
 
 def test_the_page_quotes_each_error_of_mistakes_toml():
     texts = mistake_texts()
-    assert [int(number) for number in PROVEN] == list(texts)
-    for number, mistake in PROVEN.items():
+    assert [int(number) for number in ENTRIES] == list(texts)
+    for number, mistake in ENTRIES.items():
         if "error" in mistake:
             codes = " ".join(code_in(texts[int(number)]))
             assert mistake["error"] in codes, number
@@ -308,7 +310,7 @@ def test_mistakes_named_in_a_file_lead_back_to_it(file):
             assert f"../{path}" in links_in(texts[int(number)]), number
 
 
-@both_notes
+@both_companions
 def test_paths_to_call_are_called_by_a_script(page):
     """Each path that a heading tells the reader to call stands in a script."""
     scripts = "".join(read(script) for script in SCRIPTS)
@@ -336,7 +338,7 @@ def test_every_remark_is_there_in_korean(script):
         expected.append(without_indent(commands))
 
     item = r"^(\d+)\. (.+?)\n +```sh\n(.+?)\n +```$"
-    text = section(NOTES_KO, script.stem)
+    text = section(COMPANION_KO, script.stem)
     items = re.findall(item, text, re.MULTILINE | re.DOTALL)
     for position, (number, remark, _) in enumerate(items, 1):
         assert int(number) == position

@@ -22,7 +22,7 @@ from collection import ENVIRONMENT, PICTURES, READERS_NOTES, lesson, serve
 from flask import Flask
 
 DATA = Path(__file__).with_name("mistakes.toml").read_text(encoding="utf-8")
-MISTAKES = tomllib.loads(DATA)
+ENTRIES = tomllib.loads(DATA)
 needs_notes = pytest.mark.skipif(
     not READERS_NOTES.exists(), reason=f"no notes: cp notes.md {READERS_NOTES}"
 )
@@ -30,7 +30,7 @@ needs_notes = pytest.mark.skipif(
 
 def test_every_mistake_is_run_or_says_why_not():
     tests = re.findall(r"\ndef test_mistake_(\d+)_", Path(__file__).read_text("utf-8"))
-    for number, mistake in MISTAKES.items():
+    for number, mistake in ENTRIES.items():
         ways = ["code" in mistake, "reason" in mistake, number in tests]
         assert sum(ways) == 1, number
         assert ("code" in mistake) == ("prints" in mistake or "error" in mistake)
@@ -39,15 +39,15 @@ def test_every_mistake_is_run_or_says_why_not():
 @needs_notes
 def test_the_notes_have_what_each_entry_quotes():
     text = READERS_NOTES.read_text(encoding="utf-8")
-    for number, mistake in MISTAKES.items():
+    for number, mistake in ENTRIES.items():
         for quoted in mistake["notes"]:
             assert quoted in text, number
 
 
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")
-@pytest.mark.parametrize("number", [n for n in MISTAKES if "code" in MISTAKES[n]])
+@pytest.mark.parametrize("number", [n for n in ENTRIES if "code" in ENTRIES[n]])
 def test_code_of_the_notes_goes_wrong(number, capsys):
-    mistake = MISTAKES[number]
+    mistake = ENTRIES[number]
     app = Flask(f"mistake_{number}")
     names = {"__name__": "__main__", "app": app, "sys": sys}
     error = ""
@@ -138,7 +138,7 @@ def shell(command, stdin=subprocess.DEVNULL):
     return done.stdout
 
 
-def program(code, folder, command="notes.py", env=None):
+def serve_notes(code, folder, command="notes.py", env=None):
     """A program of the notes, started as a server on port 8080."""
     (folder / "notes.py").write_text(f"from flask import Flask\n{code}")
     return serve([sys.executable, *command.split()], 8080, folder, env)
@@ -146,7 +146,7 @@ def program(code, folder, command="notes.py", env=None):
 
 def test_mistake_4_every_machine_is_served(tmp_path):
     code = 'Flask("notes").run(host="0.0.0.0", port=8080)'
-    with program(code, tmp_path) as server:
+    with serve_notes(code, tmp_path) as server:
         found = psutil.Process(server.process.pid).net_connections()
     addresses = {entry.laddr.ip for entry in found if entry.status == "LISTEN"}
     assert addresses == {"0.0.0.0"}
@@ -174,7 +174,7 @@ PIN = "123-456-789"
 @pytest.fixture
 def debugged(tmp_path):
     """The URL of a view that fails, in an app with debug=True."""
-    with program(DEBUGGED, tmp_path, env={"WERKZEUG_DEBUG_PIN": PIN}) as server:
+    with serve_notes(DEBUGGED, tmp_path, env={"WERKZEUG_DEBUG_PIN": PIN}) as server:
         yield server.url
 
 
@@ -245,7 +245,7 @@ if __name__ == "__main__":
     app.run(port=8080, debug=True, use_reloader=False)
 """
     file = tmp_path / "exam_log.log"
-    with program(code, tmp_path, command) as server:
+    with serve_notes(code, tmp_path, command) as server:
         assert requests.get(server.url, timeout=60).text == "True"
     assert file.exists() == is_written
     if is_written:

@@ -57,7 +57,7 @@ def keep_calls(script, *wanted):
     script.write_text(preamble, encoding="utf-8")
 
 
-class Running:
+class Player:
     """A player that runs on: its output so far, and a way to wait for some of it."""
 
     def __init__(self, folder, *words, **env):
@@ -102,7 +102,7 @@ def run_player(posix):
     players = []
 
     def run(folder, *words, **env):
-        players.append(Running(folder, *words, **env))
+        players.append(Player(folder, *words, **env))
         return players[-1]
 
     yield run

@@ -33,6 +33,7 @@ def strawberries(server, data):
 
 # --- Drawn pictures
 
+# x, y, width, height in the drawing.
 WHERE_THEY_ARE = [[152, 119, 125, 160], [351, 110, 122, 135], [269, 220, 127, 178]]
 
 
