@@ -12,6 +12,8 @@ URL=${1:-http://127.0.0.1:8080}
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Ask the lesson itself, even if a proxy is set on this computer.
 export no_proxy="*" NO_PROXY="*"
+# A browser's address bar adds "/" at the end: leave it out.
+URL=${URL%/}
 # Only lesson 6 has the path /json_test.
 case $(curl -s -m 9 -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/json_test") in
     200) ;;

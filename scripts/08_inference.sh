@@ -17,6 +17,8 @@ PHOTO=$(printf '%s' "${2:-$PICTURES/strawberries.jpg}" | sed '/[,;"\\]/{s/["\\]/
 http() { command http --ignore-stdin --pretty=none "$@"; }
 # Ask the lesson itself, even if a proxy is set on this computer.
 export no_proxy="*" NO_PROXY="*"
+# A browser's address bar adds "/" at the end: leave it out.
+URL=${URL%/}
 # Only lesson 8 has the path /inference.
 case $(curl -s -m 9 -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/inference") in
     200) ;;

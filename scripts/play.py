@@ -313,7 +313,8 @@ class Server:
             raise NotPlayed(
                 f"Port {port} is in use. Stop the program that uses it "
                 f"(lsof -i :{port} names it), then run this again.\n"
-                f"Is it the lesson, started by you? Then add  --url {url}"
+                "Is it the lesson, started by you? Then type\n"
+                f"sh scripts/run.sh {int(self.name[:2])} --url {url}"
             )
         with self.log.open("ab") as log:
             self.process = start_process(

@@ -345,6 +345,7 @@ def test_a_port_in_use(copy):
         done = play_copy(copy, 1)
     assert done.returncode == 1
     assert "Port 8080 is in use. Stop the program that uses it (lsof -i" in done.stdout
+    assert "sh scripts/run.sh 1 --url http://127.0.0.1:8080\n" in done.stdout
 
 
 # --- The command line.

@@ -147,7 +147,8 @@ def test_a_script_by_hand(name, tmp_path):
     """It prints remarks, commands, promises, and the answers."""
     with lesson(name, tmp_path) as server:
         done = subprocess.run(
-            ["sh", str(script_of(name)), server.url],
+            # With "/" at its end, as a browser's address bar copies it.
+            ["sh", str(script_of(name)), f"{server.url}/"],
             cwd=tmp_path,
             # A proxy that does not answer: it must not be asked.
             env=ENVIRONMENT
