@@ -13,7 +13,6 @@ http() { command http --ignore-stdin --pretty=none "$@"; }
 export no_proxy="*" NO_PROXY="*"
 # A browser's address bar adds "/" at the end: leave it out.
 URL=${URL%/}
-
 # Only lesson 3 has the path /divide/8/2.
 case $(curl -s -m 9 -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/divide/8/2") in
     200) ;;
