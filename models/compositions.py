@@ -223,10 +223,10 @@ def crop(rng, picture, width, height):
 # 3. Pictures to train on.
 
 
-def choose(rng, pictures):
-    """One of the pictures, some kinds more often than others: see WEIGHTS."""
+def shares(pictures):
+    """How often each picture is chosen: numbers that add up to 1."""
     weights = np.array([WEIGHTS.get(picture.subject, 1) for picture in pictures])
-    return pictures[rng.choice(len(pictures), p=weights / weights.sum())]
+    return weights / weights.sum()
 
 
 # Composed pictures. Each row: its probability; the least and the most berries; the
@@ -253,6 +253,8 @@ class Painter(torch.utils.data.Dataset):
         # Photographs with berries, and photographs without.
         self.positives = [picture for picture in pictures if len(picture.boxes)]
         self.negatives = [picture for picture in pictures if not len(picture.boxes)]
+        self.positive_shares = shares(self.positives)
+        self.negative_shares = shares(self.negatives)
         cv2.setRNGSeed(seed)  # GrabCut starts from random clusters
         # Patches of berries.
         berries = []
@@ -300,14 +302,16 @@ class Painter(torch.utils.data.Dataset):
         42 % are photographs with berries, 28 % without, 30 % are composed."""
         choice = rng.random()
         if choice < 0.42:
-            return crop(rng, choose(rng, self.positives), width, height)
+            number = rng.choice(len(self.positives), p=self.positive_shares)
+            return crop(rng, self.positives[number], width, height)
         if choice < 0.7:
             return self.negative(rng, width, height), np.zeros((0, 5))
         return self.compose(rng, width, height)
 
     def negative(self, rng, width, height):
         """A photograph without berries, now and then in other colours."""
-        image, _ = crop(rng, choose(rng, self.negatives), width, height)
+        number = rng.choice(len(self.negatives), p=self.negative_shares)
+        image, _ = crop(rng, self.negatives[number], width, height)
         if rng.random() < 0.25:
             # A lime or a blue shirt may become red.
             return turn_hue(image, rng.integers(180))

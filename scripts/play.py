@@ -30,14 +30,27 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 60
+POLL_SECONDS = 0.2
+
+
+# --- The lessons.
+
+
+def script_of(lesson):
+    return ROOT / "scripts" / f"{lesson.stem}.sh"
+
+
+def number_of(lesson):
+    return int(lesson.stem.split("_")[0])
+
+
 # A copy of a lesson, such as "01_hello copy.py", has no script: it is no lesson.
 LESSONS = [
     lesson
     for lesson in sorted(ROOT.glob("[0-9][0-9]_*.py"))
-    if (ROOT / "scripts" / f"{lesson.stem}.sh").exists()
+    if script_of(lesson).exists()
 ]
-START_SECONDS = 60
-POLL_SECONDS = 0.2
 
 
 # --- Scripts and promises.
@@ -298,6 +311,7 @@ class Server:
 
     def __init__(self, lesson, options):
         self.name = lesson.name
+        self.number = number_of(lesson)
         self.env = options.env
         self.process = None
         # How many bytes of the output were shown.
@@ -314,7 +328,7 @@ class Server:
                 f"Port {port} is in use. Stop the program that uses it "
                 f"(lsof -i :{port} names it), then run this again.\n"
                 "Is it the lesson, started by you? Then type\n"
-                f"sh scripts/run.sh {int(self.name[:2])} --url {url}"
+                f"sh scripts/run.sh {self.number} --url {url}"
             )
         with self.log.open("ab") as log:
             self.process = start_process(
@@ -747,14 +761,10 @@ def lesson_named(text):
     """Return the lesson that "3", "03", "03_errorhandler.py" or a script names."""
     stem = Path(text).stem
     for lesson in LESSONS:
-        number = lesson.stem.split("_")[0]
-        if stem == lesson.stem or (stem.isdecimal() and int(stem) == int(number)):
+        number = number_of(lesson)
+        if stem == lesson.stem or (stem.isdecimal() and int(stem) == number):
             return lesson
     return None
-
-
-def script_of(lesson):
-    return ROOT / "scripts" / f"{lesson.stem}.sh"
 
 
 def read_arguments(words):
@@ -797,7 +807,7 @@ def read_arguments(words):
     if words:
         lesson = lesson_named(words[0])
         if lesson is None:
-            last = int(LESSONS[-1].stem.split("_")[0])
+            last = number_of(LESSONS[-1])
             parser.error(f"there is no lesson {words[0]}: 1 to {last}, or none for all")
         options.chosen = [lesson]
     if len(options.chosen) > 1 and (options.watch or options.url):

@@ -26,7 +26,7 @@ done
 [ -n "$python" ] ||
     stop "Python 3.11 or newer is missing. Install it, then run this again."
 # Where .venv is activated, take the Python that it was made from: below, .venv may be
-# removed and made anew.
+# removed and made anew. (end="": without the line end of Windows.)
 case $(command -v "$python") in
 "$venv"/*) python=$("$python" -c 'import sys; print(sys._base_executable, end="")') ;;
 esac
@@ -112,7 +112,8 @@ add_opencv() {
 
 look_at_venv
 # kill -0: is there such a process?
-if [ -n "$(owner)" ] && kill -0 "$(owner)" 2>/dev/null; then
+other=$(owner)
+if [ -n "$other" ] && kill -0 "$other" 2>/dev/null; then
     stop "another run.sh is setting up .venv. When it is done, run this again."
 fi
 if ! is_ready ready; then

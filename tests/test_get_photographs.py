@@ -68,6 +68,11 @@ def add_commit(folder):
     git(folder, *name, "commit", "--quiet", "--allow-empty", "--message", "test")
 
 
+def exits(path, message):
+    """The program must end, and say what is wrong with this path."""
+    return pytest.raises(SystemExit, match=re.escape(f"{path}: {message}"))
+
+
 def labels_of(folder):
     return json.loads((folder / "labels.json").read_text())
 
@@ -116,26 +121,20 @@ def test_photographs_are_scaled_and_framed(clones, tmp_path):
 def test_a_clone_at_another_commit_is_named(clones, tmp_path):
     clone = clones / "repository"
     add_commit(clone)
-    with pytest.raises(
-        SystemExit, match=f"{re.escape(str(clone))}: no clone at commit "
-    ):
+    with exits(clone, "no clone at commit "):
         get_photographs.copy_photographs(clones, tmp_path / "data")
 
 
 def test_a_missing_clone_is_named(clones, tmp_path):
     missing = tmp_path / "elsewhere" / "repository"
-    with pytest.raises(
-        SystemExit, match=f"{re.escape(str(missing))}: no clone at commit "
-    ):
+    with exits(missing, "no clone at commit "):
         get_photographs.copy_photographs(missing.parent, tmp_path / "data")
 
 
 def test_a_missing_photograph_is_named(clones, tmp_path):
     plain = clones / "repository" / "plain.png"
     plain.unlink()
-    with pytest.raises(
-        SystemExit, match=f"{re.escape(str(plain))}: missing or not a readable picture"
-    ):
+    with exits(plain, "missing or not a readable picture"):
         get_photographs.copy_photographs(clones, tmp_path / "data")
 
 
@@ -143,5 +142,5 @@ def test_a_photograph_that_cannot_be_written_is_named(clones, tmp_path):
     # A folder stands where the file should go.
     taken = tmp_path / "data" / "train" / "greenhouse_1.png"
     taken.mkdir(parents=True)
-    with pytest.raises(SystemExit, match=f"{re.escape(str(taken))}: cannot be written"):
+    with exits(taken, "cannot be written"):
         get_photographs.copy_photographs(clones, tmp_path / "data")

@@ -275,11 +275,16 @@ IS_TOO_OLD = '[ "$1" = -m ]'  # has pip, but fails the check of its version
 HAS_NO_NETWORK = '[ "$1" = -c ] || [ "$3" = --version ]'  # fails only at pip install
 
 
+def make_own_venv(folder, python, http="exit 0"):
+    """A .venv that run.sh has not made, with these two programs."""
+    program(folder / ".venv" / "bin" / "python", python)
+    program(folder / ".venv" / "bin" / "http", http)
+
+
 def test_a_venv_of_the_readers_own_gets_the_packages(folder):
     """Made by hand, as the README shows: nothing in it is removed."""
     log = folder / "log"
-    program(folder / ".venv" / "bin" / "python", LOGS_INSTALLS)
-    program(folder / ".venv" / "bin" / "http", "exit 0")
+    make_own_venv(folder, LOGS_INSTALLS)
     own = folder / ".venv" / "own"
     own.write_text("the reader's")
     status, _, errors = run(folder, "setup", LOG=str(log))
@@ -325,8 +330,7 @@ def test_a_venv_of_the_readers_own_gets_the_packages(folder):
 def test_a_venv_of_the_readers_own_that_does_not_work(python, http, message, folder):
     """run.sh says why, and removes nothing."""
     own = folder / ".venv" / "own"
-    program(folder / ".venv" / "bin" / "python", python)
-    program(folder / ".venv" / "bin" / "http", http)
+    make_own_venv(folder, python, http)
     own.write_text("the reader's")
     status, _, errors = run(folder, "setup")
     assert (status, errors) == (1, f"run.sh: {message}\n")
@@ -337,8 +341,7 @@ def test_a_venv_of_the_readers_own_that_does_not_work(python, http, message, fol
 
 def test_a_venv_of_the_readers_own_needs_no_venv_module(folder, tmp_path):
     """It may come from uv or virtualenv, where Debian's python3-venv is missing."""
-    program(folder / ".venv" / "bin" / "python", "exit 0")
-    program(folder / ".venv" / "bin" / "http", "exit 0")
+    make_own_venv(folder, "exit 0")
     path = machine(tmp_path, python3=NO_ENSUREPIP)
     status, _, errors = run(folder, "setup", PATH=path)
     assert (status, errors) == (0, "")
@@ -437,9 +440,7 @@ def test_test_sh_hands_its_arguments_to_pytest(ready):
 def test_test_sh_installs_what_the_tests_need_once(folder):
     log = folder / "log"
     requirements = folder / "requirements-test.txt"
-    python = folder / ".venv" / "bin" / "python"
-    program(python, 'echo "$@" >>"$LOG"')
-    program(folder / ".venv" / "bin" / "http", "exit 0")
+    make_own_venv(folder, 'echo "$@" >>"$LOG"')
 
     def commands():
         """What test.sh itself runs."""
@@ -461,7 +462,7 @@ def test_test_sh_installs_what_the_tests_need_once(folder):
     # No network.
     with requirements.open("a") as file:
         file.write("# one more\n")
-    program(python, 'case "$*" in *requirements-test*) exit 1 ;; esac')
+    make_own_venv(folder, 'case "$*" in *requirements-test*) exit 1 ;; esac')
     status, _, errors = run(folder, script="test.sh")
     assert status == 1
     assert (
