@@ -59,7 +59,8 @@ if __name__ == "__main__":
 # with
 #     @app.route("/hello")
 #     @app.route("/")
-# Stop the lesson with Ctrl+C and start it again. Open a second terminal and call it
+# If the lesson is running, stop it with Ctrl+C. Then type "sh scripts/run.sh 1", which
+# makes these calls. Or start the lesson again, open a second terminal, and call it
 # there (scripts/01_hello.sh explains -s and -w):
 #     curl -s -w '\n' "http://127.0.0.1:8080/"
 #     #=> <h1>Hello World!</h1>

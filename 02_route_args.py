@@ -77,7 +77,8 @@ if __name__ == "__main__":
 #     @app.route("/test/<int:number>")
 # with
 #     @app.route("/test/<int(signed=True):number>")
-# Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
+# If the lesson is running, stop it with Ctrl+C. Then type "sh scripts/run.sh 2", which
+# makes this call. Or start the lesson again, and call it in the other terminal:
 #     curl -s -w '\n' "http://127.0.0.1:8080/test/-1"
 #     #=> test: -1 (a number)
 # With signed=True the converter takes a "-" before the digits. Without signed=True,

@@ -85,7 +85,8 @@ if __name__ == "__main__":
 #     return page, 404
 # with
 #     return page
-# Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
+# If the lesson is running, stop it with Ctrl+C. Then type "sh scripts/run.sh 3", which
+# makes this call. Or start the lesson again, and call it in the other terminal:
 #     curl -s -o /dev/null -w '%{http_code}\n' "http://127.0.0.1:8080/nowhere"
 #     #=> 200
 # A person still reads "404 Error". A program reads the status, and 200 means that

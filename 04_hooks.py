@@ -24,29 +24,29 @@ app = Flask(__name__)  # The notes have False(__name__) (notes: mistake 8).
 START_TIME = time.strftime("%H:%M:%S")
 
 
-# A hook is a function that Flask calls for every request: this one before the view. The
-# line with @ says when. You choose the function's name; here, as in the notes, it is
-# before_request again.
-# g holds the values of one request: the hooks and the view share them. The next request
-# gets a new, empty g.
-@app.before_request
-def before_request():
-    g.steps = []
-    add_step("before_request")
-
-
-# before_request(), after_request() and the view show_open() call this function. So you
-# see in which order they run. (It may stand below before_request(): Python looks for it
-# only when a request comes.)
+# before_request(), after_request() and the view show_open() call this function: so you
+# see in which order they run.
+# g holds the values of one request: all functions that run for it share them. The next
+# request gets a new, empty g.
 def add_step(step):
     g.steps.append(step)
     # Python may collect text before it prints it. flush=True prints it at once.
     print(step, flush=True)
 
 
+# A hook is a function that Flask calls for every request: this one before the view. The
+# line with @ says when. You choose the function's name; here, as in the notes, it is
+# before_request again.
+@app.before_request
+def before_request():
+    g.steps = []
+    add_step("before_request")
+
+
 # Flask turns what the view returned into a response: an object with the status, the
 # headers and the body. Flask passes it to this hook before sending it. The client sees
-# the steps in the header X-Steps.
+# the steps in the header X-Steps. (Two functions further down, stop_closed() and
+# hosts(), add no step.)
 # The hook must take the response and return it: otherwise the client gets a 500
 # (notes: mistake 11).
 @app.after_request
@@ -63,7 +63,6 @@ def after_request(response):
 # the view runs (notes: mistake 10).
 # The status 503 means "not available now". "\n" ends the line in the terminal: so curl
 # needs no -w '\n' here.
-# This hook does not call add_step(), so it is not in X-Steps.
 @app.before_request
 def stop_closed():
     if request.path == "/closed":
@@ -115,7 +114,8 @@ if __name__ == "__main__":
 #     return "closed\n", 503
 # with
 #     return None
-# Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
+# If the lesson is running, stop it with Ctrl+C. Then type "sh scripts/run.sh 4", which
+# makes this call. Or start the lesson again, and call it in the other terminal:
 #     curl -s "http://127.0.0.1:8080/closed"
 #     #=> open since ...
 # The hook returns None now, so the request goes on to the view.

@@ -34,15 +34,13 @@ file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message
 
 # app.logger has a handler for the terminal from the start. From here on app.logger
 # writes into the file as well.
+# The notes do this only "if not app.debug": that has no effect (notes: mistake 18).
 app.logger.addHandler(file_handler)
-# The notes put that line under "if not app.debug:", because they want no log file in
-# debug mode. That does not work: debug is still off at the "if", and only
-# app.run(debug=True), at the end of the program, turns it on. So there is a log file in
-# debug mode, too (notes: mistake 18).
 
 # The levels are, from low to high: DEBUG, INFO, WARNING, ERROR, CRITICAL.
-# A message must pass two levels. The first is the level of the logger: WARNING, unless
-# you set it. Here it is INFO: app.logger drops every message below INFO.
+# A message must pass two levels. The first is the level of the logger. Here it is INFO:
+# app.logger drops every message below INFO. (Without this line it is WARNING, and DEBUG
+# in debug mode.)
 app.logger.setLevel(logging.INFO)
 
 # The second is the level of the handler: messages below WARNING do not go into the
@@ -90,7 +88,8 @@ if __name__ == "__main__":
 #     file_handler.setLevel(logging.WARNING)
 # with
 #     file_handler.setLevel(logging.DEBUG)
-# Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
+# If the lesson is running, stop it with Ctrl+C. Then type "sh scripts/run.sh 5", which
+# makes these calls. Or start the lesson again, and call it in the other terminal:
 #     curl -s "http://127.0.0.1:8080/levels"
 #     #=> logged
 #     tail -n 1 exam_log.log

@@ -15,6 +15,15 @@ from flask import Flask, jsonify
 
 app = Flask(__name__)
 
+# Two settings for the JSON that Flask makes, in parts 2 and 3 below. (In part 1
+# json.dumps makes it: they do not change that.)
+# Send Korean letters as they are. Without this line (the notes do not have it) each
+# becomes \uXXXX, as with json.dumps (notes: mistake 21). The old setting JSON_AS_ASCII
+# has no effect any more.
+app.json.ensure_ascii = False
+# Keep the keys in your order. Without this line Flask sorts them: "one", "tmp", "two".
+app.json.sort_keys = False
+
 
 # 1. response_class makes the response: the object with status, headers and body. You
 # choose every part yourself.
@@ -36,18 +45,7 @@ def get_username(username):
     )
 
 
-# 2. jsonify makes the text and sets the type. The status is 200. The view is below; two
-# settings for the whole app come first. They change the answers of jsonify and those of
-# a view that returns a dict (part 3), but not json.dumps in part 1.
-# Setting 1: send Korean letters as they are. Without this line (the notes do not have
-# it) jsonify writes a Korean letter as \uXXXX, just like json.dumps above
-# (notes: mistake 21). The old setting JSON_AS_ASCII has no effect any more.
-app.json.ensure_ascii = False
-# Setting 2: keep the keys in your order. Without this line jsonify sorts them: "one",
-# "tmp", "two".
-app.json.sort_keys = False
-
-
+# 2. jsonify makes the text and sets the type. The status is 200.
 @app.route("/json_test")
 def hello_json():
     data = {"one": 1, "two": 2, "tmp": 10000}
@@ -74,7 +72,8 @@ if __name__ == "__main__":
 #     app.json.ensure_ascii = False
 # with
 #     app.json.ensure_ascii = True
-# Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
+# If the lesson is running, stop it with Ctrl+C. Then type "sh scripts/run.sh 6", which
+# makes this call. Or start the lesson again, and call it in the other terminal:
 #     curl -s "http://127.0.0.1:8080/dict"
 #     #=> {"\uc778\uc0ac":"\uc548\ub155\ud558\uc138\uc694"}
 # A program that reads the JSON gets the same text as before your change. But a person

@@ -57,8 +57,8 @@ def even():
     # BadRequestKeyError, and the client gets a 400.
     text = request.args["number"]
 
-    # int() raises ValueError if the text is not a whole number (or has more than 4300
-    # digits). Then tell the client which argument is wrong, and why.
+    # int() raises ValueError if it cannot make a whole number of the text. Then tell
+    # the client which argument is wrong, and why.
     try:
         number = int(text)
     except ValueError:
@@ -84,7 +84,8 @@ if __name__ == "__main__":
 #     username = request.args.get("user_name")
 # with
 #     username = request.args["user_name"]
-# Stop the lesson with Ctrl+C, start it again, and call it in the other terminal:
+# If the lesson is running, stop it with Ctrl+C. Then type "sh scripts/run.sh 7", which
+# makes this call. Or start the lesson again, and call it in the other terminal:
 #     curl -s -w '%{http_code}\n' "http://127.0.0.1:8080/login"
 #     #=> {"error":"user_name is missing in the URL"}
 #     #=> 400

@@ -3,7 +3,7 @@
 Run    python 08_inference.py
 Open   http://127.0.0.1:4958/
 Calls  scripts/08_inference.sh
-Notes  request > files; request > from; request > e.g.
+Notes  request > files; request > from > e.g.
 
 The file has five parts, and you may stop reading after any of them: 1 the request,
 2 the models, 3 extras, 4 limits and workers, 5 the page. If you copy it elsewhere, copy
@@ -92,10 +92,10 @@ def look_at_picture(data, model_type, wants_picture):
     # then reduction is 2, 4 or 8, else 1.
     reduction = choose_reduction(data)
     # The bytes as an array of uint8: numbers from 0 to 255 (notes: mistake 28).
-    numbers = np.frombuffer(data, np.uint8)
+    encoded = np.frombuffer(data, np.uint8)
     # Decode them: from a compressed file to pixels. The picture is an array (height,
     # width, 3) of uint8: blue, green and red of each pixel.
-    img = cv2.imdecode(numbers, IMREAD_MODES[reduction])
+    img = cv2.imdecode(encoded, IMREAD_MODES[reduction])
     # None: a bad file, or too little memory (notes: mistakes 31, 32). If imdecode
     # raises an exception instead, answer_of_worker() in part 4 catches it.
     if img is None:
@@ -120,6 +120,8 @@ def inference(img, model_type):
 
 def asked_model():
     """The name of the model to use."""
+    # With request.form["model_type"], as in the notes, a request without this field
+    # would get a 400 that does not name it.
     model_type = request.form.get("model_type", "")
     if model_type not in MODELS:
         allowed = ", ".join(MODELS)
@@ -225,15 +227,15 @@ def find_qrcodes(img):
         return []
 
     detections = []
-    for four in corners:
-        content = read_qrcode(detector, small, four)
+    for corners_of_code in corners:
+        content = read_qrcode(detector, small, corners_of_code)
         # Leave out a code that was seen but could not be read.
         if not content:
             continue
         # min(axis=0) is the smallest x and the smallest y. From pixel 3 to pixel 5 are
         # three pixels, but 5 - 3 is 2: so add 1 to the largest.
-        left, top = four.min(axis=0)
-        right, bottom = four.max(axis=0) + 1
+        left, top = corners_of_code.min(axis=0)
+        right, bottom = corners_of_code.max(axis=0) + 1
         # Back to pixels of img: the search was in small. (With an array, "/" divides
         # each of the four numbers.)
         box = np.array([left, top, right - left, bottom - top]) / scale
@@ -244,13 +246,14 @@ def find_qrcodes(img):
     return detections
 
 
-def read_qrcode(detector, img, four):
-    """The content of the code with these four corners, as bytes; empty if it cannot be
+def read_qrcode(detector, img, corners_of_code):
+    """The content of the code with these corners (4, 2), as bytes; empty if it cannot be
     read."""
     try:
         # Not detector.decode(): it raises an exception if the text is not UTF-8.
-        # decodeBytes() wants (1, 4, 2): so [four]. "_": nobody needs this value.
-        content, _ = detector.decodeBytes(img, np.array([four]))
+        # decodeBytes() wants (1, 4, 2): so one more pair of []. "_": nobody needs this
+        # value.
+        content, _ = detector.decodeBytes(img, np.array([corners_of_code]))
     except cv2.error as error:
         if is_out_of_memory(error):
             # Give up the whole picture: answer_of_worker() in part 4 catches this.
@@ -612,9 +615,8 @@ def read_form():
     if request.mimetype == "application/x-www-form-urlencoded":
         request.max_content_length = MAX_TEXT
     try:
-        # Asking for the form makes Flask read the body of the request. (Nobody needs
-        # the number of fields.)
-        len(request.form)
+        # Asking for the form makes Flask read the body of the request.
+        _ = request.form
     except HTTPException:
         # For example 413: pass it on.
         raise
@@ -1329,7 +1331,8 @@ if __name__ == "__main__":
 #         "middle": find_middle,
 # MODELS stands at the end of part 2. In your file "def" and "MODELS" begin at the left
 # edge: leave out the "#" and the five spaces after it.
-# Stop the lesson with Ctrl+C, start it again, and use your model in the other terminal:
+# If the lesson is running, stop it with Ctrl+C. Then type "sh scripts/run.sh 8", which
+# makes this call. Or start the lesson again, and use your model in the other terminal:
 #     curl -s "http://127.0.0.1:4958/inference" -F model_type=middle -F img_file=@scripts/pictures/qrcode.png
 #     #=> {"model_type":"middle","results":[{"filename":"qrcode.png","width":480,"height":240,"detections":[{"label":"middle","score":1.0,"box":[120,60,240,120]}]}]}
 # Open the page http://127.0.0.1:4958/ as well: it offers your model.

@@ -30,6 +30,11 @@ curl -s "$URL/login?user_name=foo"
 curl -s "$URL/login?user_name=foo&tmp_parameter=bar"
 #=> {"auth":"success","tmp_parameter":"bar"}
 
+# The notes make the first call with HTTPie. Put this URL in quotes, too: without them
+# zsh would stop at the "?" (notes: mistake 25).
+http --body GET "$URL/login?user_name=foo"
+#=> {"auth":"success","tmp_parameter":null}
+
 # With name==value HTTPie adds "?" and "&" for you. It also encodes the spaces and "&"
 # in the value: a bare "&" would start the next argument.
 http --body "$URL/login" user_name==foo tmp_parameter=='a & b'

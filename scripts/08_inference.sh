@@ -37,10 +37,14 @@ curl -s -X POST "$URL/exam?a=b"
 curl -s "$URL/exam" -d model_type=qrcode -d img_file=qrcode.png
 #=> {"args":{},"form":{"model_type":"qrcode","img_file":"qrcode.png"},"files":{}}
 
-# What does such a request look like? With --offline HTTPie prints it and sends nothing.
-# Without a file HTTPie's --form makes a body like that of curl -d: all fields are one
-# line, with "&" between them. (A "&" or "+" inside a value: HTTPie encodes it, -d does
-# not; curl's --data-urlencode does.)
+# The same name in the URL and in the body: args and form hold a value each.
+curl -s "$URL/exam?model_type=qrcode" -d model_type=strawberry
+#=> {"args":{"model_type":"qrcode"},"form":{"model_type":"strawberry"},"files":{}}
+
+# What does a request with two fields look like? With --offline HTTPie prints it and
+# sends nothing. Without a file HTTPie's --form makes a body like that of curl -d: all
+# fields are one line, with "&" between them. (A "&" or "+" inside a value: HTTPie
+# encodes it, -d does not; curl's --data-urlencode does.)
 http --offline --form "$URL/exam" model_type=qrcode img_file=qrcode.png
 #=> POST /exam HTTP/1.1
 #=> ...
