@@ -58,7 +58,7 @@ cv2.setNumThreads(1)
 
 def cut_out(image, box):
     """Cut a berry out of its box with GrabCut. None where that fails: the outline is
-    not that of a berry, what it holds is not red, or the box fills the photograph."""
+    not that of a whole berry, or what it holds is not red."""
     x, y, w, h = box
     # GrabCut learns the background from this margin.
     margin = 0.15 * max(w, h) + 2
@@ -82,14 +82,17 @@ def cut_out(image, box):
     cv2.grabCut(patch, mask, rect, None, None, 3, cv2.GC_INIT_WITH_RECT)
     # GC_PR_FGD: probably the foreground, the berry. medianBlur smooths the outline.
     mask = cv2.medianBlur(np.uint8(mask == cv2.GC_PR_FGD) * 255, 9)
-    blue, green, red, _ = cv2.mean(patch, mask)
-    _, _, wide, high = cv2.boundingRect(mask)
+    x, y, wide, high = cv2.boundingRect(mask)
     # A berry fills about as much of its box as an ellipse does, 0.79. If nearly all of
     # it is filled, GrabCut has found no outline.
     filled = cv2.countNonZero(mask) / (box_w * box_h)
     is_whole = min(wide / box_w, high / box_h) > 0.8 and 0.5 < filled < 0.92
-    is_red = red > 1.35 * max(blue, green)
-    if not (is_whole and is_red):
+    # An outline that reaches the patch's edge goes on outside, or is a straight cut.
+    is_inside = min(x, y) > 0 and x + wide < width and y + high < height
+    # Three of four pixels are red: no leaf or shadow has come along.
+    blue, green, red = patch[mask > 0].T.astype(float)
+    is_red = np.mean(red > 1.2 * np.maximum(blue, green)) > 0.75
+    if not (is_whole and is_inside and is_red):
         return None
     # A soft outline: a blur with a standard deviation of 1 pixel. (0, 0): OpenCV
     # chooses the size of its kernel.
@@ -147,26 +150,18 @@ def lay(rng, canvas, patch, side, centre):
     height, width = patch.shape[:2]
     size = np.maximum(np.array([width, height]) * scale, 3).astype(int)
     patch = cv2.resize(patch, size.tolist(), interpolation=cv2.INTER_AREA)
-    # Black, and softer than the patch.
-    shadow = np.zeros_like(patch)
-    blurred = cv2.GaussianBlur(patch[..., 3], (0, 0), 0.5 + 0.06 * side)
-    shadow[..., 3] = blurred * rng.uniform(0.1, 0.6)
-    canvas_height, canvas_width = canvas.shape[:2]
-    angle = rng.uniform(0, 360)
-    shift = rng.normal(0, 0.08, 2) * side
-    for layer, place in ((shadow, centre + shift), (patch, centre)):
-        # Turn it around its own middle, and move that middle to its place.
-        matrix = cv2.getRotationMatrix2D((size / 2).tolist(), angle, 1)
-        matrix[:, 2] += place - size / 2
-        turned = cv2.warpAffine(layer, matrix, (canvas_width, canvas_height))
-        x, y, w, h = cv2.boundingRect(turned[..., 3])
-        part = turned[y : y + h, x : x + w]
-        # under is a part of the canvas: "+=" changes the canvas.
-        under = canvas[y : y + h, x : x + w]
-        # float32, as the canvas is.
-        alpha = part[..., 3:] / np.float32(255)
-        under += alpha * (part[..., :3] - under)
-    # turned is now the patch: it came last.
+    # Turn it around its own middle, and move that middle to its place.
+    canvas_size = canvas.shape[1::-1]
+    matrix = cv2.getRotationMatrix2D((size / 2).tolist(), rng.uniform(0, 360), 1)
+    matrix[:, 2] += centre - size / 2
+    turned = cv2.warpAffine(patch, matrix, canvas_size)
+    # The shadow has the same outline, moved a little, and softer.
+    matrix[:, 2] += rng.normal(0, 0.08, 2) * side
+    shadow = cv2.warpAffine(patch[..., 3], matrix, canvas_size)
+    shadow = cv2.GaussianBlur(shadow, (0, 0), 0.5 + 0.06 * side)
+    # float32, as the canvas is.
+    canvas *= 1 - shadow[..., None] * np.float32(rng.uniform(0.1, 0.6) / 255)
+    canvas += turned[..., 3:] / np.float32(255) * (turned[..., :3] - canvas)
     return turned[..., 3] > 127
 
 
@@ -195,17 +190,17 @@ def crop(rng, picture, width, height):
     shrink = min(photo_width / width, photo_height / height) * zoom
     w = max(round(width * shrink), LEAST_SIDE)
     h = max(round(height * shrink), LEAST_SIDE)
-    # A random place. (Drawn also where a berry's place replaces it: without these two
-    # draws all later random numbers, and so the network, would be others.)
-    x = rng.integers(photo_width - w + 1)
-    y = rng.integers(photo_height - h + 1)
     if len(boxes):
-        # A place around one of the berries instead.
+        # A place around one of the berries.
         _, box_x, box_y, box_w, box_h = boxes[rng.integers(len(boxes))]
         x = box_x + box_w / 2 - w * rng.uniform(0.1, 0.9)
         y = box_y + box_h / 2 - h * rng.uniform(0.1, 0.9)
         x = int(np.clip(x, 0, photo_width - w))
         y = int(np.clip(y, 0, photo_height - h))
+    else:
+        # Any place.
+        x = rng.integers(photo_width - w + 1)
+        y = rng.integers(photo_height - h + 1)
     image = picture.image[y : y + h, x : x + w]
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     scale = [width / w, height / h]

