@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 import requests
 from collection import lesson
-from pictures import decoded, jpeg, plain, png, qr, qr_box, webp, with_orientation
+from pictures import (
+    decoded,
+    frame,
+    jpeg,
+    jpeg_segment,
+    plain,
+    png,
+    qr,
+    qr_box,
+    webp,
+    with_orientation,
+)
 from uploads import (
     BERRIES,
     CODES,
@@ -191,6 +202,22 @@ def test_draw_answers_the_picture_with_boxes(server):
         assert not pink[y + height // 2, x + width // 2]
 
 
+def test_a_jpeg_that_is_read_at_an_eighth(server):
+    """It must have 6400 pixels on one side."""
+    result = result_of(server, jpeg(plain(6500, 100)))
+    assert (result["width"], result["height"]) == (6500, 100)
+
+
+def test_exam_counts_every_byte(server):
+    response = requests.post(
+        f"{server.url}/exam",
+        files={"img_file": ("a.jpg", bytes(1_234_567))},
+        timeout=60,
+    )
+    files = {"img_file": {"filename": "a.jpg", "bytes": 1_234_567}}
+    assert response.json() == {"args": {}, "form": {}, "files": files}
+
+
 def test_draw_of_a_large_picture_has_a_sensible_size(server):
     for data in (png(plain(4000, 3000)), jpeg(plain(4000, 3000))):
         response = upload(server, ("large", data), query="?draw=1")
@@ -271,6 +298,27 @@ def test_a_model_that_needs_too_much_memory(module, monkeypatch, greedy):
     assert answer == ("bad picture", TOO_MUCH_MEMORY)
 
 
+@pytest.mark.parametrize("text", ["Insufficient memory", "std::bad_alloc"])
+def test_errors_of_opencv_that_mean_too_little_memory(module, text):
+    assert module.is_out_of_memory(cv2.error(f"Failed to allocate: {text}"))
+    assert not module.is_out_of_memory(ValueError(text))
+
+
+@pytest.mark.parametrize("kind", [0xC0, 0xC1, 0xC2])
+def test_the_size_in_the_header_of_a_jpeg(module, kind):
+    """After another segment. Baseline, extended, progressive."""
+    data = b"\xff\xd8" + jpeg_segment(0xE1, b"Exif") + frame(kind, 5000, 4000)
+    assert module.jpeg_size(data) == (5000, 4000)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xd8", b"\x89PNG", b"RIFF\0\0\0\0AVI ", b"GIF89a", b"BM"]
+)
+def test_what_does_not_start_like_a_picture(module, data):
+    with pytest.raises(module.BadPicture, match=NO_FORMAT):
+        module.check_format(data)
+
+
 @pytest.mark.parametrize(
     ("box", "expected"),
     [
@@ -297,12 +345,12 @@ def test_what_the_network_answers_becomes_boxes(module, monkeypatch):
     cells[0, 0, 30, 20] = 0.451
     # Below the threshold.
     cells[0, 0, 30, 60] = 0.449
-    # One berry: the boxes, 84 pixels wide, share 72 of 96.
+    # One berry: the boxes, 84 pixels wide, share 60 of 108.
     cells[0, 0, 70, 20] = 0.8
-    cells[0, 0, 70, 23] = 0.9
-    # Two berries: the boxes share 36 of 132.
+    cells[0, 0, 70, 26] = 0.9
+    # Two berries: the boxes share 52 of 116.
     cells[0, 0, 70, 60] = 0.7
-    cells[0, 0, 70, 72] = 0.6
+    cells[0, 0, 70, 68] = 0.6
     net = SimpleNamespace(setInput=lambda blob: None, forward=lambda: cells)
     monkeypatch.setattr(module, "NET", net)
     found = module.find_strawberries(plain(384, 384))
@@ -341,27 +389,79 @@ def test_the_network_sees_whole_steps_of_32_pixels(
     assert np.allclose(blobs[0], expected)
 
 
-def test_labels_do_not_cover_each_other(module, monkeypatch):
-    """In a crowd of small boxes each label is on a place of its own."""
-    labels = np.zeros((480, 640), np.uint8)
+@pytest.fixture
+def drawn(module, monkeypatch):
+    """A function that draws boxes into a grey picture. It returns the labels' places,
+    and the thickness of the boxes' lines."""
+    places = []
+    lines = set()
     draw = cv2.rectangle
 
     def rectangle(img, box, colour, thickness):
         # Labels are filled; boxes are lines.
         if thickness == cv2.FILLED:
-            x, y, width, height = box
-            place = labels[y : y + height, x : x + width]
-            assert place.shape == (height, width), "outside the picture"
-            assert not place.any()
-            place[:] = labels.max() + 1
+            places.append(box)
+        else:
+            lines.add(thickness)
         return draw(img, box, colour, thickness)
 
     monkeypatch.setattr(cv2, "rectangle", rectangle)
-    boxes = [(x, y, 35, 35) for x in range(20, 620, 25) for y in (200, 205, 215)]
-    img = plain(640, 480)
-    crowd = [module.detection(img, "strawberry", 0.5, box) for box in boxes]
-    module.draw_detections(img, crowd)
-    assert labels.max() == len(boxes)
+
+    def draw_boxes(width, height, boxes, label="strawberry"):
+        places.clear()
+        lines.clear()
+        img = plain(width, height)
+        found = [module.detection(img, label, 0.5, box) for box in boxes]
+        module.draw_detections(img, found)
+        return list(places), set(lines)
+
+    return draw_boxes
+
+
+EDGES = [(0, 0, 30, 30), (610, 0, 30, 30), (0, 450, 30, 30), (610, 450, 30, 30)]
+CROWD = [(x, y, 35, 35) for x in range(20, 620, 25) for y in (200, 205, 215)]
+
+
+@pytest.mark.parametrize("boxes", [EDGES, CROWD], ids=["edges", "crowd"])
+def test_labels_lie_in_the_picture_and_do_not_cover_each_other(drawn, boxes):
+    places, _ = drawn(640, 480, boxes)
+    assert len(places) == len(boxes)
+    check_places(places, 640, 480)
+
+
+def check_places(places, width, height):
+    is_taken = np.zeros((height, width), bool)
+    for x, y, place_width, place_height in places:
+        place = is_taken[y : y + place_height, x : x + place_width]
+        assert place.shape == (place_height, place_width), "outside the picture"
+        assert not place.any()
+        place[:] = True
+
+
+def test_labels_without_a_free_place_are_left_out(drawn):
+    boxes = [(100, 380, 50, 50)] * 20
+    places, _ = drawn(640, 480, boxes)
+    assert 3 < len(places) < 20
+    check_places(places, 640, 480)
+
+
+def test_a_label_that_is_wider_than_the_picture_starts_at_its_edge(drawn):
+    ((x, y, _, _),), _ = drawn(20, 90, [(5, 40, 10, 10)])
+    assert x == 0 and y > 0
+
+
+def test_a_larger_picture_gets_thicker_lines_and_larger_letters(drawn):
+    (small,), small_lines = drawn(400, 300, [(50, 100, 300, 100)])
+    (large,), large_lines = drawn(1600, 1200, [(50, 100, 300, 100)])
+    assert max(small_lines) < min(large_lines)
+    assert small[3] < large[3]
+
+
+def test_a_long_label_is_cut(drawn):
+    box = (50, 100, 1400, 100)
+    (short,), _ = drawn(1600, 1200, [box], label="A" * 30)
+    (long,), _ = drawn(1600, 1200, [box], label="A" * 2000)
+    assert long == short
 
 
 # --- What it refuses

@@ -121,6 +121,38 @@ def test_lesson_2_allows_the_methods_of_its_route():
     assert set(answer.headers["Allow"].split(", ")) == {"POST", "PUT", "OPTIONS"}
 
 
+# What else a lesson's code does than what its script asks for.
+@pytest.mark.parametrize(
+    ("name", "path", "status", "text"),
+    [
+        ("02_route_args", "/test/ a ", 200, "test:  a  (a string)"),
+        ("02_route_args", "/folder/<b>/c", 200, "folder: &lt;b&gt;/c"),
+        ("03_errorhandler", "/even/5", 404, "404 Not Found: 5 is not even."),
+        ("03_errorhandler", "/divide/7/2", 200, "3"),
+        ("03_errorhandler", "/fruit/0", 200, "apple"),
+        ("03_errorhandler", "/fruit/1", 200, "pear"),
+        ("04_hooks", "/closer", 404, "Not Found"),
+        ("06_jsonify", "/test/strawberry", 201, '"username": "strawberry"'),
+        ("07_request_args", "/login?user_name=baz", 200, '"auth":"failed"'),
+        ("07_request_args", "/even?number=7", 200, '{"even":false,"number":7}'),
+        ("07_request_args", "/even?number=-8", 200, '{"even":true,"number":-8}'),
+    ],
+)
+def test_answers_that_no_script_asks_for(name, path, status, text):
+    answer = imported(name).app.test_client().get(path)
+    assert answer.status_code == status
+    assert text in answer.text
+
+
+def test_lesson_4_says_when_it_was_started():
+    before = time.strftime("%H:%M:%S")
+    module = imported("04_hooks")
+    after = time.strftime("%H:%M:%S")
+    assert module.START_TIME in (before, after)
+    answer = module.app.test_client().get("/open").text
+    assert answer == f"open since {module.START_TIME}\n"
+
+
 def test_lesson_4_has_one_first_host():
     """Many first requests at the same time, each with a host of its own."""
     app = imported("04_hooks").app
@@ -154,18 +186,31 @@ def test_lesson_4_has_one_first_host():
     assert asked.count("FIRST_HOST") >= 8
 
 
-def test_lesson_5_files_never_exceed_2000_bytes(tmp_path):
-    """Long paths, Korean paths, newlines: only whole lines, and no file too big."""
+def test_lesson_5_files_have_2000_bytes_at_most(tmp_path):
+    """Long paths, Korean paths, newlines: only whole lines, no file too big, and none
+    that had room for one more line."""
     paths = ["x" * 3000, "한" * 300, "a%0ab%0d%0ac", "%00", "%1b[31m", "%E2%80%A8"]
     paths.append("ok")
     with lesson("05_logger", tmp_path) as server:
         for number in range(260):
             path = paths[number % len(paths)]
             requests.get(f"{server.url}/{path}", timeout=60)
-    files = sorted(tmp_path.glob("exam_log.log*"))
-    assert len(files) == 1 + 10  # backupCount
-    for file in files:
-        assert file.stat().st_size <= 2000
-        for line in file.read_bytes().decode("ascii").splitlines():
-            assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ERROR 404: '/", line)
-            assert line.isprintable()
+    assert len(list(tmp_path.glob("exam_log.log*"))) == 1 + 10  # backupCount
+    # From the oldest file to the newest.
+    files = [tmp_path / f"exam_log.log.{number}" for number in range(10, 0, -1)]
+    previous_size = 2000
+    longest = 0
+    for file in [*files, tmp_path / "exam_log.log"]:
+        text = file.read_bytes().decode("ascii")
+        assert len(text) <= 2000
+        lines = text.splitlines(keepends=True)
+        assert previous_size + len(lines[0]) >= 2000
+        previous_size = len(text)
+        for line in lines:
+            time_and_level, path = line.split(" 404: ")
+            form = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ERROR"
+            assert re.fullmatch(form, time_and_level)
+            path = path.removesuffix("\n")
+            assert path.startswith("'/") and path.isprintable()
+            longest = max(longest, len(path))
+    assert longest == 200

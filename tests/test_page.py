@@ -302,6 +302,38 @@ def test_a_picture_is_chosen_while_the_sample_is_loading(browser, ends_well):
     assert wait_for_messages(browser, 1) == expected
 
 
+def test_a_new_search_ends_an_earlier_one(browser):
+    """Of the earlier pictures the rest is not looked at, and nothing is shown."""
+    script = """
+    const lesson = window.fetch;
+    window.asked = [];
+    window.fetch = async (url, options) => {
+      if (url === "/inference") {
+        window.asked.push(options.body.get("img_file").name);
+        if (window.asked.length === 1) {
+          await new Promise((resolve) => { window.letFirstGo = resolve; });
+        }
+      }
+      return lesson(url, options);
+    };
+    """
+    browser.execute_script(script)
+    choose(browser, PICTURES / "qrcode.png", PICTURES / "draw.py")
+    wait = WebDriverWait(browser, 10)
+    wait.until(lambda browser: browser.execute_script("return window.asked.length"))
+    browser.find_element(By.ID, "sample").click()
+    expected = ["3개를 찾았습니다 · 3 found"]
+    wait.until(lambda browser: texts(browser, "#results > p") == expected)
+    browser.execute_script("window.letFirstGo()")
+    # Time for the rest of the first search, if it went on.
+    time.sleep(1)
+    assert browser.execute_script("return window.asked") == [
+        "qrcode.png",
+        "strawberries.jpg",
+    ]
+    assert texts(browser, "h2") == ["strawberries.jpg"]
+
+
 HTML = "<img src=x onerror=document.title='run'>"
 
 
@@ -388,6 +420,9 @@ def test_labels_and_limits(module):
     labelled = re.findall(r'<label for="(\w+)"', html)
     assert labelled == re.findall(r'<(?:input|select)[^>]* id="(\w+)"', html)
     assert "JPEG, PNG, WebP · 16 MB" in html
+    # The dialogue offers these files only, and a screen reader says what was found.
+    assert 'accept="image/jpeg,image/png,image/webp"' in html
+    assert 'id="results" aria-live="polite"' in html
     assert "2500만 픽셀까지 (25 megapixels)" in html
 
 
