@@ -18,7 +18,7 @@ hits all of them alike.
 #   "opencv-python>=5.0,<6",
 #   "psutil>=7,<8",
 #   "waitress>=3,<4",
-#   "gunicorn>=23; sys_platform != 'win32'",
+#   "gunicorn>=27,<28; sys_platform != 'win32'",
 # ]
 # ///
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import play
 import psutil
 import pytest
+import requests
 from collection import (
     ENVIRONMENT,
     LESSONS,
@@ -109,6 +110,13 @@ def run_player(posix):
     for player in players:
         if player.process.poll() is None:
             player.end(signal.SIGTERM)
+
+
+def commands_in(folder):
+    """The first words of the processes that run in this folder."""
+    processes = psutil.process_iter(["cwd", "cmdline"])
+    words = [p.info["cmdline"] for p in processes if p.info["cwd"] == str(folder)]
+    return [word[0] for word in words if word]
 
 
 def assert_nothing_left(folder):
@@ -218,12 +226,57 @@ def test_a_lesson_that_holds(copy, tmp_path):
     )
     steps = "before_request view after_request".split()
     assert "\n  ok\n" + "".join(f"server| {step}\n" for step in steps) in done.stdout
+    # Once for each call.
+    assert done.stdout.count("server| before_request\n") == len(calls)
     assert all(line in done.stdout for line in calls[0].remark.splitlines())
     assert not re.search("#=>|expected|\x1b|Running on|GET /open HTTP", done.stdout)
     count = f"{len(calls)} of {len(calls)}"
     assert f"\n04_hooks  {count}\n" in done.stdout
     assert done.stdout.endswith(f"\n\n{count} promises hold.\n")
     assert_nothing_left(copy)
+
+
+def test_what_a_lesson_prints_before_and_after_its_calls_is_shown(copy):
+    change(copy / "01_hello.py", "\napp = ", "\nprint('at its start')\napp = ")
+    after = (
+        "\n    threading.Timer(0.5, print, ['after its answer']).start()\n    return"
+    )
+    change(copy / "01_hello.py", "\n    return", after)
+    change(copy / "01_hello.py", "\nfrom flask", "\nimport threading\nfrom flask")
+    keep_calls(copy / "scripts" / "01_hello.sh", "-w '\\n' \"$URL/hello\"")
+    with (copy / "scripts" / "01_hello.sh").open("a") as script:
+        script.write("\nsleep 1\n")
+    done = play_copy(copy, 1)
+    assert done.returncode == 0, done.stdout
+    seen = done.stdout.partition("server| at its start\n")[2]
+    assert "server| after its answer\n" in seen.partition("  ok\n")[2]
+
+
+def test_the_lessons_are_summed_up(copy):
+    """The first one fails: the rest is played all the same."""
+    for lesson in sorted(copy.glob("[0-9]*.py"))[2:]:
+        lesson.unlink()
+    change(copy / "scripts" / "01_hello.sh", "#=> <h1>Hello", "#=> <h1>Good bye")
+    done = play_copy(copy)
+    assert done.returncode == 1
+    first, second = (
+        len(play.read_script(script_of(name))[1])
+        for name in ("01_hello", "02_route_args")
+    )
+    summary = (
+        rf"\nlesson .*\n01_hello +{first - 1} of {first} +scripts/01_hello\.sh:\d+\n"
+        rf"02_route_args +{second} of {second}\n\n"
+        rf"{first + second - 1} of {first + second} promises hold\.\n$"
+    )
+    assert re.search(summary, done.stdout), done.stdout
+
+
+def test_a_script_that_cannot_be_read_is_named(copy):
+    change(copy / "scripts" / "01_hello.sh", "\nset -v\n", "\nset -x\n")
+    done = play_copy(copy, 1)
+    assert done.returncode == 1
+    assert "\nscripts/01_hello.sh: there is no line 'set -v'\n" in done.stdout
+    assert "Traceback" not in done.stdout
 
 
 def test_a_missing_locale_does_not_disturb(copy, tmp_path, posix):
@@ -325,6 +378,8 @@ def test_a_lesson_that_cannot_be_played_on(old, new, message, copy):
     done = play_copy(copy, 1, *limit)
     assert done.returncode == 1
     assert message in done.stdout
+    if "did not start" in message:
+        assert "server| Traceback (most recent call last):" in done.stdout
     assert re.search(r"\n01_hello +0 of \d+ +\S", done.stdout)
     if "within" in message:
         first = play.read_script(script_of("01_hello"))[1][0]
@@ -338,14 +393,21 @@ def test_a_lesson_whose_port_its_reader_has_changed(copy):
     done = play_copy(copy, 1)
     assert done.returncode == 0, done.stdout
     assert f'"http://127.0.0.1:{port}/hello"' in done.stdout
+    # The calls of the Try it go there, too.
+    route = '@app.route("/hello")\n'
+    change(copy / "01_hello.py", route, route + '@app.route("/")\n')
+    done = play_copy(copy, 1)
+    assert done.returncode == 0, done.stdout
+    assert "The Try it holds." in done.stdout
+    assert f'"http://127.0.0.1:{port}/"' in done.stdout
 
 
 def test_a_port_in_use(copy):
     with socket.create_server(("127.0.0.1", 8080)):
-        done = play_copy(copy, 1)
+        done = play_copy(copy, 2)
     assert done.returncode == 1
     assert "Port 8080 is in use. Stop the program that uses it (lsof -i" in done.stdout
-    assert "sh scripts/run.sh 1 --url http://127.0.0.1:8080\n" in done.stdout
+    assert "sh scripts/run.sh 2 --url http://127.0.0.1:8080\n" in done.stdout
 
 
 # --- The command line.
@@ -368,6 +430,11 @@ def test_an_option_may_stand_between_the_words():
     photo = PICTURES / "strawberries.jpg"
     options = play.read_arguments(["8", "--step", str(photo)])
     assert (options.step, options.photo) == (True, photo.as_posix())
+
+
+def test_a_call_may_take_a_minute_but_any_time_with_url():
+    assert play.read_arguments(["1"]).limit == 60
+    assert play.read_arguments(["1", "--url", "http://a:1"]).limit is None
 
 
 def test_a_slash_at_the_end_of_a_url_is_dropped():
@@ -419,12 +486,13 @@ def test_against_a_server_of_the_readers_own(copy, tmp_path):
     assert f"Nothing answers at {server.url}" in missing.stdout
 
 
-def test_own_photograph(copy, posix):
-    """Any name; the promises about the sample picture do not count."""
+def test_own_photograph(copy, tmp_path, posix):
+    """Any name, in the folder where the reader is; the promises about the sample
+    picture do not count."""
     keep_calls(copy / "scripts" / "08_inference.sh", "$PHOTO", "qrcode")
-    photo = copy / """my, photo; "딸기" & $HOME's.jpg"""
+    photo = tmp_path / """my, photo; "딸기" & $HOME's.jpg"""
     shutil.copy(PICTURES / "strawberries.jpg", photo)
-    done = play_copy(copy, 8, photo.name)
+    done = play_copy(copy, 8, photo.name, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     name_in_json = r"""my, photo; \"딸기\" & $HOME's.jpg"""
     assert f'"filename":"{name_in_json}"' in done.stdout
@@ -465,6 +533,13 @@ def test_step_waits_for_enter(ready, run_player):
     assert player.end() == 0
 
 
+def test_step_ends_with_its_input(copy):
+    done = play_copy(copy, 1, "--step")
+    assert done.returncode == 130
+    assert done.stdout.endswith("  [Enter makes this call]\n")
+    assert_nothing_left(copy)
+
+
 def test_watch_plays_again_at_every_save(ready, run_player):
     file = ready / "03_errorhandler.py"
     original = file.read_text(encoding="utf-8")
@@ -475,8 +550,19 @@ def test_watch_plays_again_at_every_save(ready, run_player):
     seen = player.wait_for(all_hold)
     assert "server| IndexError: list index out of range" in seen
     assert "is even" not in seen and "NOT" not in seen
+    # What the lesson prints for calls of the reader's own is shown while it waits.
+    requests.get("http://127.0.0.1:8080/fruit/9", timeout=60)
+    player.wait_for(r"server\| IndexError: list index out of range\n")
     change(file, "is even", "is odd")
-    assert "     got| 2 is odd\n" in player.wait_for(one_does_not)
+    seen = player.wait_for(one_does_not)
+    _, calls = play.read_script(script_of("03_errorhandler"))
+    assert f"\n{calls[0].remark}\n$ curl -s -w '\\n%{{http_code}}\\n' \"http:" in seen
+    assert "     got| 2 is odd\n" in seen
+    # Some editors save in two steps.
+    file.rename(ready / "draft")
+    time.sleep(0.5)
+    (ready / "draft").rename(file)
+    player.wait_for(one_does_not)
     file.write_text("def\n", encoding="utf-8")
     seen = player.wait_for(rf"0 of {total} promises hold.*\nWaiting")
     assert "did not start: SyntaxError" in seen
@@ -494,18 +580,27 @@ def test_watch_plays_again_at_every_save(ready, run_player):
 def test_signals_leave_nothing_behind(name, ready, tmp_path, run_player):
     folder = tmp_path / "tmp"
     folder.mkdir()
-    change(
-        ready / "01_hello.py",
-        "    return",
-        "    import time; time.sleep(60)\n    return",
-    )
+    # The lesson, and a process that it has started.
+    waiting = "    import subprocess; subprocess.run(['sleep', '60'])\n    return"
+    change(ready / "01_hello.py", "    return", waiting)
     player = run_player(ready, "1", TMPDIR=str(folder))
     player.wait_for(r"\$ curl .*\n")
+    wait_until(lambda: "sleep" in commands_in(ready))
     assert list(folder.iterdir()) != []
     number = getattr(signal, name)
     assert player.end(number) == 128 + number
     assert list(folder.iterdir()) == []
     assert_nothing_left(ready)
+
+
+def test_a_lesson_that_ignores_sigterm_is_ended(copy, posix):
+    ignore = (
+        "\nimport signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nfrom flask"
+    )
+    change(copy / "01_hello.py", "\nfrom flask", ignore)
+    done = play_copy(copy, 1)
+    assert done.returncode == 0, done.stdout
+    assert_nothing_left(copy)
 
 
 def test_output_that_is_cut_off_ends_the_play(ready, tmp_path, posix):
