@@ -57,12 +57,12 @@ def judge_all(net, pictures):
 def figures(rows, threshold=THRESHOLD):
     """One line of text: what judge() found, counted at a threshold.
 
-    P, R, F1: precision, recall and F1, 2 P R / (P + R), of the boxes that judge() has
-    not left out. found: how many of the pictures with ripe berries got a box. false:
-    how many of the pictures without any berry got one. image: the part of these two
-    groups for which "is a ripe berry in it?" is answered rightly, if a box means yes.
-    (Pictures whose berries are all unripe, half ripe or half hidden are in neither
-    group.)"""
+    Only the boxes that judge() has not left out count. P, R, F1: precision, recall and
+    F1, 2 P R / (P + R); left out where no picture has a ripe berry. found: how many of
+    the pictures with ripe berries got a box. false: how many of the pictures without
+    any berry got one. image: the part of these two groups for which "is a ripe berry in
+    it?" is answered rightly, if a box means yes. (Pictures whose berries are all
+    unripe, half ripe or half hidden are in neither group.)"""
     verdicts = []  # of each box: is it right?
     with_ripe = []  # of each picture with ripe berries: did it get a box?
     without_any = []  # of each picture without any berry: did it get a box?
@@ -81,11 +81,13 @@ def figures(rows, threshold=THRESHOLD):
     total = len(with_ripe) + len(without_any)
     answered_rightly = found + len(without_any) - false
     accuracy = answered_rightly / total if total else 1
-    return (
-        f"P {right / max(drawn, 1):.3f} R {right / max(wanted, 1):.3f} "
-        f"F1 {2 * right / max(drawn + wanted, 1):.3f} image {accuracy:.3f} "
-        f"found {found}/{len(with_ripe)} false {false}/{len(without_any)}"
-    )
+    line = ""
+    if wanted:
+        line += f"P {right / max(drawn, 1):.3f} R {right / wanted:.3f} "
+        line += f"F1 {2 * right / (drawn + wanted):.3f} "
+    line += f"image {accuracy:.3f} found {found}/{len(with_ripe)} "
+    line += f"false {false}/{len(without_any)}"
+    return line
 
 
 def show_score(path, data):

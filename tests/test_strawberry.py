@@ -181,7 +181,7 @@ def test_lookalike_labels_are_those_of_the_photographs():
 
 @needs_photographs
 def test_few_lookalikes_that_never_trained_get_a_box(server):
-    """Other fruit, orchard blocks and kitchens than in the training."""
+    """Other fruit, orchard blocks and dishes than in the training."""
     folder = PHOTOGRAPHS / "lookalikes"
     labels = json.loads((folder / "labels.json").read_text("utf-8"))
     groups = photographs.HELD_GROUPS

@@ -127,7 +127,7 @@ def test_a_wrong_folder_is_named(tmp_path):
 
 
 def test_what_is_held_back_does_not_train(tmp_path, monkeypatch):
-    """A close-up with the source "held"; a look-alike of a group that is held back."""
+    """A close-up with the source "held"; a look-alike of a group that is held out."""
     data = drawn_data(tmp_path)
     monkeypatch.setattr(photographs, "EXTRA_LABELS", data / "extra" / "labels.json")
     for name, key, value in (
@@ -300,7 +300,7 @@ def test_a_picture_with_unripe_berries_only_is_neither_right_nor_wrong():
 def test_a_box_in_a_picture_without_berries_is_false():
     picture = photographs.Picture("test", "test", "test", None, np.zeros((0, 5)))
     row = score.judge(picture, np.array([HIT]), [0.9])
-    assert score.figures([row]).endswith("image 0.000 found 0/0 false 1/1")
+    assert score.figures([row]) == "image 0.000 found 0/0 false 1/1"
 
 
 # --- The training itself
@@ -349,6 +349,39 @@ def test_a_berry_that_fills_its_photograph_is_not_cut_out(torch_is_here):
     image = np.full((60, 60, 3), (30, 30, 200), np.uint8)
     assert compositions.cut_out(image, [0, 0, 60, 60]) is None
     assert compositions.cut_out(image, [-1, -1, 62, 62]) is None
+
+
+def test_what_is_cut_out_is_a_whole_berry(torch_is_here):
+    """Not one with a leaf in front, and not one that the photograph's edge cuts."""
+    compositions = importlib.import_module("compositions")
+    green = np.full((120, 120, 3), (60, 140, 60), np.uint8)
+    red = cv2.ellipse(green.copy(), (60, 60), (25, 30), 0, 0, 360, (30, 30, 200), -1)
+    patch = compositions.cut_out(red, DRAWN_BOX["box"])
+    # Nearly the area of the ellipse.
+    assert (patch[..., 3] > 127).sum() == pytest.approx(np.pi * 25 * 30, rel=0.05)
+    leaf = cv2.rectangle(red.copy(), (60, 40), (76, 80), (20, 220, 180), -1)
+    assert compositions.cut_out(leaf, DRAWN_BOX["box"]) is None
+    x, y, w, h = DRAWN_BOX["box"]
+    cut = red[:, 45:]
+    assert compositions.cut_out(cut, [0, y, x + w - 45, h]) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_shadow_is_soft(torch_is_here, seed):
+    """A white disc on white: only its shadow is seen, and it has no edge."""
+    compositions = importlib.import_module("compositions")
+    # It touches all four edges of its patch, as fruit does that is cut from white.
+    disc = np.full((64, 64, 4), 255, np.uint8)
+    disc[..., 3] = cv2.circle(np.zeros((64, 64), np.uint8), (32, 32), 31, 255, -1)
+    canvas = np.full((200, 200, 3), 255, np.float32)
+    rng = np.random.default_rng(seed)
+    mask = compositions.lay(rng, canvas, disc, side=80, centre=np.array([100, 100]))
+    assert mask.sum() == pytest.approx(np.pi * 40**2, rel=0.4)
+    outside = cv2.erode(np.uint8(~mask), np.ones((5, 5))) > 0
+    grey = np.where(outside, canvas[..., 0], np.nan)
+    assert np.nanmin(grey) < 250
+    for axis in (0, 1):
+        assert np.nanmax(np.abs(np.diff(grey, axis=axis))) < 15
 
 
 @pytest.fixture
