@@ -252,10 +252,14 @@ def started(words, port, log):
     with log.open("wb") as file:
         process = subprocess.Popen(words, cwd=ROOT, env=env, stdout=file, stderr=file)
     try:
-        while process.poll() is None and not is_listening(port):
+        deadline = time.monotonic() + 60
+        while not is_listening(port) and time.monotonic() < deadline:
+            if process.poll() is not None:
+                break
             time.sleep(0.01)
-        if process.poll() is not None:
-            sys.exit(f"{words} stopped:\n{log.read_text(errors='replace')}")
+        if not is_listening(port):
+            printed = log.read_text(errors="replace")
+            sys.exit(f"{words} does not listen. It printed:\n{printed}")
         yield process
     finally:
         process.terminate()

@@ -25,6 +25,7 @@ import pytest
 from collection import (
     ROOT,
     first_to_compute,
+    free_port,
     imported,
     limited,
     make_calls,
@@ -137,7 +138,7 @@ class Servers(ExitStack):
 
     def nginx(self, *behind, without=""):
         """nginx before servers at these ports; this word is left out of its lines."""
-        port = serving.free_port()
+        port = free_port()
         folder = self.folder / f"nginx-{port}"
         folder.mkdir(parents=True)
         # The nginx block of docs/serving.md.
