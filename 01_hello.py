@@ -24,14 +24,16 @@ app = Flask(__name__)
 # calls hello().
 @app.route("/hello")
 def hello():
-    # The text that the function returns is the answer.
-    # </h1>, with the slash, ends the heading (notes: mistake 1, in docs/notes.md).
+    # The text that the function returns is the answer. It is HTML, the language of web
+    # pages: <h1> begins a heading, and </h1>, with the slash, ends it
+    # (notes: mistake 1, in docs/notes.md).
     return "<h1>Hello World!</h1>"
 
 
 # When you start this file with "python 01_hello.py", __name__ is "__main__", and
-# app.run() is called. When another program loads the file, as the command
-# "flask --app 01_hello run" does, __name__ is "01_hello", and app.run() is not called.
+# app.run() is called. When another program loads the file, __name__ is "01_hello", and
+# app.run() is not called. (The command "flask --app 01_hello run" loads the file like
+# this, and starts a server itself.)
 # With a spelling mistake in __name__, Python stops with NameError (notes: mistake 3).
 if __name__ == "__main__":
     # Start Flask's development server. Flask prints a warning: this server is made for
@@ -47,10 +49,10 @@ if __name__ == "__main__":
         # the browser uses 80 for http and 443 for https (notes: mistake 13).
         port=8080,
         # debug=True helps while you write code: Flask restarts when you save the file.
-        # When your code raises an exception, the browser shows it with your source
-        # code. Never use debug=True when other computers can call the server: they
-        # would see your source code and could run programs on your computer
-        # (notes: mistake 14).
+        # When your code fails (raises an exception), the browser shows the error with
+        # your source code. Never use debug=True when other computers can call the
+        # server: they would see your source code and could run programs on your
+        # computer (notes: mistake 14).
         debug=False,
     )
 

@@ -28,6 +28,7 @@ def get_username(username):
     # escape() turns "<" into "&lt;": then the browser shows the character "<" and runs
     # nothing (notes: mistake 2).
     text = escape(username)
+    # The f before the quotes: Python puts the value of text in the place of {text}.
     return f"test: {text} (a string)"
 
 

@@ -29,9 +29,9 @@ def even(number):
 # matches the path. What it returns is the answer.
 @app.errorhandler(404)
 def page_not_found(error):
-    # error is the exception. It holds a code (404), a name and a description. Here the
-    # client chooses only a number in it, which can do no harm. In other apps it may
-    # choose any text, so escape the description.
+    # error is the exception. It holds a code (404), a name and a description. In the
+    # description the client chooses only a number here, which can do no harm. In other
+    # apps it may choose any text, so escape the description.
     reason = f"{error.code} {error.name}: {escape(error.description)}"
     page = f"<h1>404 Error</h1>\n<p>{reason}</p>"
     # A function can return two values: the body and the status. If you return only
@@ -91,4 +91,4 @@ if __name__ == "__main__":
 #     #=> 200
 # A person still reads "404 Error". A program reads the status, and 200 means that
 # the page exists.
-# How can fruit() answer 404 when the number is too large?
+# Undo the change. How can fruit() answer 404 when the number is too large?

@@ -24,10 +24,10 @@ app = Flask(__name__)  # The notes have False(__name__) (notes: mistake 8).
 START_TIME = time.strftime("%H:%M:%S")
 
 
-# before_request(), after_request() and the view show_open() call this function: so you
-# see in which order they run.
 # g holds the values of one request: all functions that run for it share them. The next
-# request gets a new, empty g.
+# request gets a new, empty g. Here it holds a list of steps.
+# The functions before_request(), after_request() and show_open(), below, each add a
+# step with add_step(): so you see in which order they run.
 def add_step(step):
     g.steps.append(step)
     # Python may collect text before it prints it. flush=True prints it at once.
@@ -45,8 +45,7 @@ def before_request():
 
 # Flask turns what the view returned into a response: an object with the status, the
 # headers and the body. Flask passes it to this hook before sending it. The client sees
-# the steps in the header X-Steps. (Two functions further down, stop_closed() and
-# hosts(), add no step.)
+# the steps in the header X-Steps.
 # The hook must take the response and return it: otherwise the client gets a 500
 # (notes: mistake 11).
 @app.after_request
@@ -84,9 +83,9 @@ def show_open():
 # it. remember_first_host() stores the first request's host (name and port) as
 # FIRST_HOST in app.config: unlike g, this dict is the same for all requests.
 # The server runs each request in a thread of its own. Threads run at the same time, so
-# two requests can be in this hook at once. With the lock only one thread at a time runs
-# the code under "with"; the others wait. Without it two requests could both find that
-# FIRST_HOST is missing, and the second host would overwrite the first.
+# two requests can be in remember_first_host() at once. With the lock only one thread at
+# a time runs the code under "with"; the others wait. Without it two requests could both
+# find that FIRST_HOST is missing, and the second host would overwrite the first.
 first_lock = Lock()
 
 

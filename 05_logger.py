@@ -34,13 +34,14 @@ file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message
 
 # app.logger has a handler for the terminal from the start. From here on app.logger
 # writes into the file as well.
-# The notes do this only "if not app.debug": that has no effect (notes: mistake 18).
+# The notes have "if not app.debug:" before this. That is too early: at the end of the
+# program app.run(debug=True) would turn debug on (notes: mistake 18).
 app.logger.addHandler(file_handler)
 
 # The levels are, from low to high: DEBUG, INFO, WARNING, ERROR, CRITICAL.
 # A message must pass two levels. The first is the level of the logger. Here it is INFO:
-# app.logger drops every message below INFO. (Without this line it is WARNING, and DEBUG
-# in debug mode.)
+# app.logger drops every message below INFO. Without this line it is WARNING. (With
+# "flask run --debug", which turns debug on before it loads this file, it is DEBUG.)
 app.logger.setLevel(logging.INFO)
 
 # The second is the level of the handler: messages below WARNING do not go into the
@@ -53,8 +54,9 @@ file_handler.setLevel(logging.WARNING)
 @app.route("/fill")
 def fill():
     for number in range(1, 51):
-        # logging puts number in the place of %s. An f-string would work, too, but it
-        # would cost time even for messages that are not logged.
+        # logging puts number in the place of %s. A text with f and {number}, as in
+        # lesson 2, would work, too. But it would cost time even for messages that are
+        # not logged.
         app.logger.warning("warning %s of 50", number)
     return "50 warnings logged\n"
 
@@ -69,14 +71,14 @@ def levels():
 
 @app.errorhandler(404)
 def page_not_found(error):
-    # The text of error does not name the path, so log the path (notes: mistake 20).
+    # The text of error does not name the path, so log the path (notes: mistake 20). A
+    # browser also asks for /favicon.ico, the small picture in its tab: so the log has a
+    # line for that, too.
     # The client chooses the path, and %0a in it is a newline. Without ascii() the
     # client could add a line to your log. ascii() puts the text in quotes, and writes a
     # newline as \n and a Korean letter as \uXXXX.
     path = ascii(request.path)
     # Log 200 characters at most, so that one path does not fill the whole file.
-    # A browser also asks for /favicon.ico, the small picture in its tab: so you find
-    # that in the log, too.
     app.logger.error("404: %s", path[:200])
     return "<h1>404 Error</h1>", 404
 

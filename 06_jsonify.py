@@ -16,12 +16,13 @@ from flask import Flask, jsonify
 app = Flask(__name__)
 
 # Two settings for the JSON that Flask makes, in parts 2 and 3 below. (In part 1
-# json.dumps makes it: they do not change that.)
+# json.dumps makes the JSON: the settings do not change it.)
 # Send Korean letters as they are. Without this line (the notes do not have it) each
 # becomes \uXXXX, as with json.dumps (notes: mistake 21). The old setting JSON_AS_ASCII
 # has no effect any more.
 app.json.ensure_ascii = False
-# Keep the keys in your order. Without this line Flask sorts them: "one", "tmp", "two".
+# Keep the keys in your order. Without this line Flask sorts them: the keys of part 2
+# would be "one", "tmp", "two".
 app.json.sort_keys = False
 
 
@@ -58,8 +59,9 @@ def plain_dict():
     return {"인사": "안녕하세요"}  # "greeting": "hello"
 
 
-# What does not work? JSON has no sets: jsonify raises TypeError, and the client gets a
-# 500. A list would work: list({1, 2, 3}).
+# What does not work? {1, 2, 3} is a set: values without an order. JSON has no sets:
+# jsonify raises TypeError, and the client gets a 500. A list would work:
+# list({1, 2, 3}).
 @app.route("/set")
 def plain_set():
     return jsonify({1, 2, 3})

@@ -57,8 +57,8 @@ def even():
     # BadRequestKeyError, and the client gets a 400.
     text = request.args["number"]
 
-    # int() raises ValueError if it cannot make a whole number of the text. Then tell
-    # the client which argument is wrong, and why.
+    # int() raises ValueError if it cannot make a whole number of the text. Then Python
+    # runs the line below "except", which tells the client what is wrong, and why.
     try:
         number = int(text)
     except ValueError:

@@ -2,9 +2,8 @@
 # Lesson 1's calls. In another terminal first:  python 01_hello.py
 # A line with #=> is the answer to expect. There "..." stands for text that can differ; a
 # line with only "..." stands for any number of lines.
-# $URL is the lesson's address. You can type one after the script's name; if you type
-# none, it is http://127.0.0.1:8080. To make a call by hand, first type
-# URL=http://127.0.0.1:8080
+# $URL is the lesson's address, http://127.0.0.1:8080. For another one, type it after the
+# script's name. To make a call by hand, first type  URL=http://127.0.0.1:8080
 URL=${1:-http://127.0.0.1:8080}
 
 # You can skip the lines up to "set -v": they prepare HTTPie and look for lesson 1. After
@@ -37,7 +36,7 @@ curl -s -w '\n%{http_code}\n' "$URL/hello"
 # HTTPie (the command http) is another tool for this. With -v it prints what goes over
 # the network: first the request, then the answer. Lines such as "Content-Type: ..." are
 # headers: they say something about the request or the answer. An empty line ends them.
-# After it comes the body: here the HTML.
+# After it comes the body. The answer has one, the HTML; this request has none.
 http -v "$URL/hello"
 #=> GET /hello HTTP/1.1
 #=> ...
