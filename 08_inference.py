@@ -7,7 +7,7 @@ Notes  request > files; request > from > e.g.
 
 The file has five parts, and you may stop reading after any of them: 1 the request,
 2 the models, 3 extras, 4 limits and workers, 5 the page. If you copy it elsewhere, copy
-the folders models and scripts, too: it reads a file in each.
+the folders models (for find_strawberries) and scripts (for /sample.jpg), too.
 """
 # /// script
 # dependencies = ["flask>=3.1,<4", "numpy>=2.3,<3", "opencv-python>=5.0,<6"]
@@ -32,6 +32,7 @@ import cv2
 import numpy as np
 from flask import (
     Flask,
+    Request,
     abort,
     jsonify,
     render_template_string,
@@ -46,7 +47,8 @@ app = Flask(__name__)  # The notes lack this line and some imports (notes: mista
 
 
 # This view shows what arrived: args from the URL, form (the text fields) and files from
-# the body (notes: mistakes 29, 34). Of two values of one name you see the first.
+# the body (notes: mistakes 29, 34). Of two values of one name you see the first. It is
+# only for learning: leave it out of a service of your own.
 # app.post(...) is app.route(..., methods=["POST"]).
 @app.post("/exam")
 def exam():
@@ -82,7 +84,9 @@ def api_inference():
 
 
 # This runs in a worker. If a bad file crashes the worker, or keeps it busy too long,
-# only the worker is lost: the server goes on.
+# only the worker is lost: the server goes on. (If you want to give this function one
+# more value, pass it through ask_worker(), Worker.ask(), look_at_next_file() and
+# answer_of_worker() in part 4, as model_type.)
 def look_at_picture(data, model_type, wants_picture):
     """Take the bytes of a picture file. Return a dict of width, height and detections;
     if wants_picture, the bytes of a JPEG. For a bad file raise BadPicture."""
@@ -115,7 +119,8 @@ def inference(img, model_type):
 
 # What the client asks for. A 400 (in JSON: see json_error() in part 3) names the field,
 # shows what is wrong (at most 40 characters of it), and says what is allowed. "!r" puts
-# a value in quotes, and writes a newline as \n.
+# a value in quotes, and writes a newline as \n. (If you ask for a number, too: float()
+# takes "nan", not a number. "if not 0 <= number <= 1" finds it.)
 
 
 def asked_model():
@@ -343,7 +348,8 @@ def find_strawberries(img):
 # Add your own model here, and its function above: the end of this file has an example.
 # After a restart the page and the error message list it, and ?draw=1 works with it. If
 # your model needs a file, for example a neural network, read it outside the function,
-# as NET is read above: then every worker reads it once, while it starts.
+# as NET is read above: then every worker reads it once, while it starts. If it looks at
+# pictures larger than ENOUGH_SIDE (part 3), make that number larger.
 # The server's terminal shows what your model print()s or writes with
 # app.logger.warning(). If it raises an exception, the client gets a 500, and the
 # terminal shows the traceback. If the traceback names answer_in_pixels_of_upload(),
@@ -355,6 +361,8 @@ def find_strawberries(img):
 # numbers in part 4 larger. (It gets such a 400 as well if your model ends the worker.)
 # If your model keeps more than MAX_KEPT (60 MB) from picture to picture, make that one
 # larger, too: otherwise, on Linux, the worker is replaced after the picture.
+# Change MODELS and the limits in this file, not in one that imports it: the workers
+# would not see the change.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -367,7 +375,8 @@ MODELS = {
 
 
 def check_format(data):
-    """Raise BadPicture unless a file starts like a JPEG, PNG or WebP.
+    """Raise BadPicture unless a file starts like a JPEG, PNG or WebP, and for an
+    animated PNG.
 
     OpenCV reads more formats, but photographs seldom come in them, and each has a
     decoder of its own that a bad file can attack. (If you allow one more, change the
@@ -379,6 +388,25 @@ def check_format(data):
     is_webp = data.startswith(b"RIFF") and data[8:12] == b"WEBP"
     if not (is_jpeg or is_png or is_webp):
         raise BadPicture("is not a JPEG, PNG or WebP picture: save it as JPEG")
+    # An animated PNG holds several pictures. If a part of one is missing, imdecode() of
+    # OpenCV 5.0 leaves there what was in the memory before: perhaps a part of another
+    # client's picture.
+    if is_png and has_chunk(data, b"acTL"):
+        raise BadPicture("is an animated PNG: save it as JPEG")
+
+
+def has_chunk(data, wanted):
+    """Whether a PNG has a chunk of this kind."""
+    # After 8 bytes come the chunks: a length (4 bytes), a kind (4 bytes), as many bytes
+    # as the length says, and 4 more bytes, a checksum.
+    position = 8
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        kind = data[position + 4 : position + 8]
+        if kind == wanted:
+            return True
+        position += 12 + length
+    return False
 
 
 # A model's boxes are in pixels of the picture that it was given, with fractions. The
@@ -415,8 +443,8 @@ IMREAD_MODES = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 # At least this many pixels must be left on the longer side of a JPEG that is decoded
-# smaller. No model here looks at more: 800.
-ENOUGH_SIDE = max(QR_SIDE, NET_SIDE)
+# smaller. No model here looks at more (QR_SIDE, NET_SIDE).
+ENOUGH_SIDE = 800
 
 
 def choose_reduction(data):
@@ -586,7 +614,8 @@ def json_error(error):
 
 # --- 4. LIMITS AND WORKERS ------------------------------------------------------------
 
-# First the request, then the workers.
+# First the request, then the workers. What stands here about requests, and json_error(),
+# is for every route of the app, also for routes that you add.
 
 # How large a request may be, in bytes: a few photographs of a phone.
 MAX_REQUEST = 16_000_000
@@ -602,6 +631,20 @@ TOO_LARGE = f"request: over {MEGABYTES} MB, {MAX_PARTS} parts or {KILOBYTES} kB 
 app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST
 app.config["MAX_FORM_PARTS"] = MAX_PARTS
 app.config["MAX_FORM_MEMORY_SIZE"] = MAX_TEXT
+
+
+class StrictRequest(Request):
+    """Flask's request, but a form that breaks the rules raises ValueError. Otherwise
+    Werkzeug would go on without any field or file, and the client would be told that
+    model_type is missing."""
+
+    def make_form_data_parser(self):
+        parser = super().make_form_data_parser()
+        parser.silent = False
+        return parser
+
+
+app.request_class = StrictRequest
 
 
 # Read the body of a form here, before the view: so the views need not care about a body
@@ -629,8 +672,8 @@ def read_form():
         app.logger.exception("the body of a request could not be read")
         abort(500)
     except Exception:
-        # Servers such as gunicorn have their own exceptions for a body that breaks the
-        # rules of HTTP.
+        # ValueError: see StrictRequest. And servers such as gunicorn have their own
+        # exceptions for a body that breaks the rules of HTTP.
         abort(400, "request: its body cannot be read")
 
 
@@ -697,18 +740,25 @@ WORKER_ENVIRONMENT = {
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
     # What your model print()s appears at once, even in a log file.
     "PYTHONUNBUFFERED": "1",
-    # You may skip these two: they only make the lesson a tenth faster. malloc, the
-    # function that hands out memory, reads them on most Linux systems. Without them it
-    # would give the memory of each picture back, and ask for it again for the next.
+    # malloc, the function that hands out memory, reads the next three on most Linux
+    # systems. This one makes it overwrite memory that is not used any more. If a
+    # decoder has a mistake, and does not fill a whole picture, nothing of an earlier
+    # picture is left there.
+    "MALLOC_PERTURB_": "85",
+    # You may skip these two: they only make the lesson a tenth faster. Without them
+    # malloc would give the memory of each picture back to the system, and ask for it
+    # again for the next.
     "MALLOC_TRIM_THRESHOLD_": "64000000",
     "MALLOC_MMAP_THRESHOLD_": "32000000",
 }
 
 # A worker is a new Python that imports this file: this way of starting a process is
 # called "spawn". (The import does not start a server or more workers: the calls for
-# that stand under "if __name__" at the end.) "spawn" works on every system and under
-# every server; "fork", a copy of the server, is not safe where threads run. SPAWN has
-# what multiprocessing has, such as Process and Pipe, and starts processes in this way.
+# that stand under "if __name__" at the end. If you start another file, which imports
+# this one, "spawn" imports that file, too: there the start of the server must stand
+# under "if __name__" as well.) "spawn" works on every system and under every server;
+# "fork", a copy of the server, is not safe where threads run. SPAWN has what
+# multiprocessing has, such as Process and Pipe, and starts processes in this way.
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -1115,13 +1165,14 @@ def end_with_server():
 
 
 # These refuse a request, each with a message that says why, in this order:
-# - read_form(): the request is too large (413), or breaks the rules of HTTP (400).
+# - read_form(): the request is too large (413), or its body cannot be read (400).
 # - Flask, before the view: no route has this path (404), or the route does not allow
 #   this method (405).
 # - asked_model(), asked_draw(), asked_files(): model_type, draw, or the number of files
 #   is wrong (400).
-# - look_at_picture() and what it calls: the file is no JPEG, PNG or WebP, cannot be
-#   read, is damaged, or has too many pixels (a JPEG). They raise BadPicture.
+# - look_at_picture() and what it calls: the file is no JPEG, PNG or WebP, is an
+#   animated PNG, cannot be read, is damaged, or has too many pixels (a JPEG). They
+#   raise BadPicture.
 # - answer_of_worker(): the picture has too many pixels (a PNG or WebP), or takes too
 #   much memory (on Linux).
 # - Worker.ask(): the picture takes more than 3 seconds, or the worker crashes.

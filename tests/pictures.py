@@ -86,6 +86,29 @@ def png_head(width, height):
 PNG_END = png_chunk(b"IEND", b"")
 
 
+def incomplete_animation(width, height):
+    """An animated PNG of two grey pictures. Both have 50 bytes of their pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes(50))
+    # The number of the chunk, the size and place of a picture, and how long it is shown.
+    controls = [
+        png_chunk(b"fcTL", struct.pack(">5I2H2B", n, width, height, 0, 0, 1, 9, 0, 0))
+        for n in (0, 1)
+    ]
+    return b"".join(
+        [
+            PNG_SIGNATURE,
+            png_chunk(b"IHDR", header),
+            png_chunk(b"acTL", struct.pack(">II", 2, 0)),
+            controls[0],
+            png_chunk(b"IDAT", pixels),
+            controls[1],
+            png_chunk(b"fdAT", struct.pack(">I", 2) + pixels),
+            PNG_END,
+        ]
+    )
+
+
 # --- JPEG by hand: FF D8, then segments, then FF D9.
 
 QUANTIZATION = 0xDB

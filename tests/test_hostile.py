@@ -1,5 +1,6 @@
 """Lesson 8 with files made to hurt: refused in time, nobody else loses an answer."""
 
+import platform
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 import requests
-from collection import lesson, wait_until
+from collection import free_port, lesson, serve, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import (
@@ -20,6 +21,7 @@ from pictures import (
     arithmetic_jpeg,
     decoded,
     frame,
+    incomplete_animation,
     jpeg,
     jpeg_segment,
     jpeg_with_empty_segments,
@@ -34,6 +36,7 @@ from pictures import (
     webp,
 )
 from uploads import (
+    ANIMATED,
     BERRIES,
     CODES,
     DAMAGED,
@@ -125,6 +128,7 @@ REFUSED = {
     "bmp": (cv2.imencode(".bmp", plain(9, 9))[1].tobytes(), NO_FORMAT),
     "tiff": (cv2.imencode(".tiff", plain(9, 9))[1].tobytes(), NO_FORMAT),
     "heic": (b"\0\0\0\x18ftypheic" + bytes(99), NO_FORMAT),
+    "animated png": (incomplete_animation(640, 480), ANIMATED),
     "jpeg signature": (b"\xff\xd8\xff", DAMAGED),
     "png signature": (b"\x89PNG\r\n\x1a\n", DAMAGED),
     "webp signature": (b"RIFF\0\0\0\0WEBP", DAMAGED),
@@ -229,6 +233,31 @@ def test_a_code_that_cannot_be_read_hides_no_other(server):
 def test_a_million_pixels_wide_is_drawn(server):
     response = upload(server, ("x", BOUNDED["a million wide"]), query="?draw=1")
     assert decoded(response.content).shape == (1, 1600, 3)
+
+
+def test_a_text_that_names_the_chunk_of_animations(server):
+    text = png_chunk(b"tEXt", b"a\0" + png_chunk(b"acTL", bytes(8)))
+    assert result_of(server, png_with(text))["width"] == 9
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
+def test_nothing_of_an_earlier_picture_is_in_the_memory(copy):
+    """If animated PNGs were not refused: OpenCV leaves pixels out, and shows memory."""
+    lesson = copy / "08_inference.py"
+    port = free_port()
+    text = lesson.read_text(encoding="utf-8")
+    for old, new in (('has_chunk(data, b"acTL")', "False"), ("=4958", f"={port}")):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    lesson.write_text(text, encoding="utf-8")
+    with serve([sys.executable, lesson.name], port, copy) as server:
+        for _ in range(2 * WORKERS):
+            upload(server, ("her.png", png(decoded(BERRIES))), query="?draw=1")
+            data = incomplete_animation(640, 480)
+            response = upload(server, ("his.png", data), query="?draw=1")
+            assert response.status_code == 200
+            # The 50 bytes that it has are in the first row.
+            assert decoded(response.content)[16:].std() < 1
 
 
 @pytest.mark.parametrize("encode", [jpeg, png, webp])

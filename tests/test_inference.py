@@ -259,6 +259,10 @@ def test_the_sample_is_sent_whatever_date_the_browser_names(server, date):
 # --- Without a server
 
 
+def test_a_jpeg_that_is_read_smaller_is_large_enough_for_each_model(module):
+    assert module.ENOUGH_SIDE >= max(module.QR_SIDE, module.NET_SIDE)
+
+
 def test_a_box_beyond_an_edge_is_cut(module):
     img = plain(40, 30)
     cut = module.detection(img, "x", 1, (-5, -5, 100, 20))
@@ -540,6 +544,27 @@ def test_an_upload_of_unknown_length_that_is_too_large_is_refused(server, path):
     url = server.url + path
     response = requests.post(url, data=pieces, headers=headers, timeout=60)
     check_refused(response, 413, TOO_LARGE)
+
+
+@pytest.mark.parametrize("path", ["/inference", "/exam"])
+@pytest.mark.parametrize(
+    ("content_type", "file_name", "end"),
+    [
+        ("multipart/form-data; boundary=cut", b"caf\xe9.png", b"\r\n--cut--\r\n"),
+        ("multipart/form-data; boundary=cut", b"a.png", b""),
+        ("multipart/form-data", b"a.png", b"\r\n--cut--\r\n"),
+    ],
+    ids=["a name in Latin-1", "no end", "no boundary"],
+)
+def test_a_form_that_breaks_the_rules(server, path, content_type, file_name, end):
+    """The client is not told that model_type is missing: it is there."""
+    head = b"--cut\r\nContent-Disposition: form-data; name="
+    body = head + b"model_type\r\n\r\nqrcode\r\n"
+    body += head + b'img_file; filename="' + file_name + b'"\r\n\r\n' + CODES + end
+    headers = {"Content-Type": content_type}
+    url = server.url + path
+    response = requests.post(url, data=body, headers=headers, timeout=60)
+    check_refused(response, 400, "request: its body cannot be read")
 
 
 def test_names_come_back_as_data(server):

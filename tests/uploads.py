@@ -12,13 +12,14 @@ WORKERS = min(psutil.cpu_count(), 8)
 # What the lesson says of a file that it does not take: written again here, so that a
 # change there fails a test.
 NO_FORMAT = "is not a JPEG, PNG or WebP picture: save it as JPEG"
+ANIMATED = "is an animated PNG: save it as JPEG"
 DAMAGED = "cannot be read: it is damaged, or takes too much memory"
 WRONG_SIZE = "is damaged: its header gives another size than its picture has"
 TOO_MANY_PIXELS = "has more than 25 megapixels: send a smaller picture"
 TOO_SLOW = "takes more than 3 seconds: save it as a new JPEG"
 TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
 CRASHED = "stops the process that reads it: save it as a new JPEG"
-REFUSALS = [NO_FORMAT, DAMAGED, WRONG_SIZE, TOO_MANY_PIXELS]
+REFUSALS = [NO_FORMAT, ANIMATED, DAMAGED, WRONG_SIZE, TOO_MANY_PIXELS]
 REFUSALS += [TOO_SLOW, TOO_MUCH_MEMORY, CRASHED]
 TOO_LARGE = "request: over 16 MB, 20 parts or 100 kB of text"
 
