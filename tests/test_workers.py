@@ -127,6 +127,17 @@ def test_all_workers_are_killed_while_they_wait(server):
     wait_until(lambda: len(workers_of(server)) == len(before))
 
 
+def test_workers_that_do_not_answer_are_replaced(server, posix):
+    """Such as stopped ones: they take no task."""
+    before = ready_workers_of(server)
+    for process in before:
+        process.suspend()
+    for _ in range(2 * len(before)):
+        result_of(server, BERRIES)
+    assert not any(is_alive(process) for process in before)
+    assert len(workers_of(server)) == len(before)
+
+
 class BrokenFile(io.BytesIO):
     """A file that cannot be read. For example, its temporary file is gone."""
 
