@@ -245,10 +245,9 @@ def started(words, port, log):
     """The running server, as soon as it listens; stopped at the end."""
     if is_listening(port):
         sys.exit(f"port {port} is in use: stop the server there")
-    # With this PATH gunicorn is found even if .venv is not activated. In
-    # XDG_RUNTIME_DIR it makes a socket for commands: let it be in the temporary folder.
+    # With this PATH gunicorn is found even if .venv is not activated.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = os.environ | {"PATH": path, "XDG_RUNTIME_DIR": str(log.parent)}
+    env = os.environ | {"PATH": path}
     with log.open("wb") as file:
         process = subprocess.Popen(words, cwd=ROOT, env=env, stdout=file, stderr=file)
     try:

@@ -119,8 +119,8 @@ class Servers(ExitStack):
 
     def start(self, name, words, port, folder):
         (folder / "tmp").mkdir(parents=True)
-        # Where to import from, and where gunicorn puts a socket.
-        env = {"PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(folder)}
+        # Where to import from.
+        env = {"PYTHONPATH": str(ROOT)}
         # For temporary files, which left() counts.
         env |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp"))
         server = self.enter_context(serve(words, port, folder, env))
