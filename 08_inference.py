@@ -84,9 +84,7 @@ def api_inference():
 
 
 # This runs in a worker. If a bad file crashes the worker, or keeps it busy too long,
-# only the worker is lost: the server goes on. (If you want to give this function one
-# more value, pass it through ask_worker(), Worker.ask(), look_at_next_file() and
-# answer_of_worker() in part 4, as model_type.)
+# only the worker is lost: the server goes on.
 def look_at_picture(data, model_type, wants_picture):
     """Take the bytes of a picture file. Return a dict of width, height and detections;
     if wants_picture, the bytes of a JPEG. For a bad file raise BadPicture."""
@@ -119,8 +117,8 @@ def inference(img, model_type):
 
 # What the client asks for. A 400 (in JSON: see json_error() in part 3) names the field,
 # shows what is wrong (at most 40 characters of it), and says what is allowed. "!r" puts
-# a value in quotes, and writes a newline as \n. (If you ask for a number, too: float()
-# takes "nan", not a number. "if not 0 <= number <= 1" finds it.)
+# a value in quotes, and writes a newline as \n. (For a number of your own: float("nan")
+# raises no error. Check it with "if not 0 <= number <= 1", which finds nan, too.)
 
 
 def asked_model():
@@ -375,8 +373,8 @@ MODELS = {
 
 
 def check_format(data):
-    """Raise BadPicture unless a file starts like a JPEG, PNG or WebP, and for an
-    animated PNG.
+    """Raise BadPicture for a file that does not start like a JPEG, PNG or WebP, and for
+    an animated PNG.
 
     OpenCV reads more formats, but photographs seldom come in them, and each has a
     decoder of its own that a bad file can attack. (If you allow one more, change the
@@ -765,6 +763,8 @@ SPAWN = multiprocessing.get_context("spawn")
 # ask_worker() is all that the server does with one file. Below it stand, in this order:
 # how a worker is asked (Worker), how requests wait for a worker (IdleWorkers), how the
 # workers are started, and what runs in a worker.
+# To give look_at_picture() one more value, pass it on in each of these: ask_worker(),
+# Worker.ask() (in task), look_at_next_file() and answer_of_worker().
 def ask_worker(file, model_type, wants_picture):
     """The answer of look_at_picture() for an uploaded file. Call abort() if there is no
     answer."""
