@@ -384,7 +384,9 @@ def check_format(data):
     is_jpeg = data.startswith(b"\xff\xd8\xff")
     is_png = data.startswith(b"\x89PNG\r\n\x1a\n")
     is_webp = data.startswith(b"RIFF") and data[8:12] == b"WEBP"
-    if not (is_jpeg or is_png or is_webp):
+    # With "ftyp" in this place OpenCV takes any file for an AVIF.
+    is_avif = data[4:8] == b"ftyp"
+    if is_avif or not (is_jpeg or is_png or is_webp):
         raise BadPicture("is not a JPEG, PNG or WebP picture: save it as JPEG")
     # An animated PNG holds several pictures. If a part of one is missing, imdecode() of
     # OpenCV 5.0 leaves there what was in the memory before: perhaps a part of another
@@ -656,7 +658,8 @@ def read_form():
     if request.mimetype == "application/x-www-form-urlencoded":
         request.max_content_length = MAX_TEXT
     try:
-        # Asking for the form makes Flask read the body of the request.
+        # Asking for args and form makes Flask read the URL and the body of the request.
+        _ = request.args
         _ = request.form
     except HTTPException:
         # For example 413: pass it on.
@@ -670,9 +673,10 @@ def read_form():
         app.logger.exception("the body of a request could not be read")
         abort(500)
     except Exception:
-        # ValueError: see StrictRequest. And servers such as gunicorn have their own
-        # exceptions for a body that breaks the rules of HTTP.
-        abort(400, "request: its body cannot be read")
+        # ValueError: see StrictRequest; and under waitress, for a URL that is not UTF-8.
+        # Servers such as gunicorn have their own exceptions for a body that breaks the
+        # rules of HTTP.
+        abort(400, "request: its URL or its body cannot be read")
 
 
 # The pictures in one request. MAX_PARTS has to be larger: it counts model_type, too.
@@ -878,6 +882,12 @@ class Worker:
             return self.pipe.recv() == "go on"
         except (EOFError, ConnectionError):
             return False
+        except Exception:
+            # For example, the server has too little memory. "go on" may come later:
+            # then the process would wait for a file while the server sends the next
+            # task. So end it.
+            self.stop()
+            raise
 
     def ask(self, data, model_type, wants_picture):
         """Let the process look at a file; data: its bytes. Return ("ok", answer),
@@ -1165,7 +1175,7 @@ def end_with_server():
 
 
 # These refuse a request, each with a message that says why, in this order:
-# - read_form(): the request is too large (413), or its body cannot be read (400).
+# - read_form(): the request is too large (413), or it cannot be read (400).
 # - Flask, before the view: no route has this path (404), or the route does not allow
 #   this method (405).
 # - asked_model(), asked_draw(), asked_files(): model_type, draw, or the number of files

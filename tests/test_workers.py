@@ -173,24 +173,27 @@ def test_a_file_that_cannot_be_read_costs_no_worker(worker, monkeypatch):
 
 
 class FailingPipe:
-    """A pipe from which the answer for a picture cannot be received."""
+    """A pipe from which the Nth answer, counted from 0, cannot be received."""
 
-    def __init__(self, pipe):
+    def __init__(self, pipe, failing):
         self.pipe = pipe
+        self.failing = failing
 
     def __getattr__(self, name):
         return getattr(self.pipe, name)
 
     def recv(self):
-        received = self.pipe.recv()
-        if received != "go on":
+        self.failing -= 1
+        if self.failing < 0:
             raise MemoryError
-        return received
+        return self.pipe.recv()
 
 
-def test_an_answer_that_is_not_received_is_not_left_for_the_next(worker):
+# "go on" for the task, then the answer for the picture.
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_answer_that_is_not_received_is_not_left_for_the_next(worker, failing):
     first = worker.process.pid
-    worker.pipe = FailingPipe(worker.pipe)
+    worker.pipe = FailingPipe(worker.pipe, failing)
     with pytest.raises(MemoryError):
         worker.ask(BERRIES, "strawberry", False)
     assert worker.process is None
