@@ -173,6 +173,8 @@ def test_a_script_by_hand(name, tmp_path):
                 position = done.stdout.find(line, position)
                 assert position >= 0, f"{call}: {line}"
                 position += len(line)
+    if name == "01_hello":
+        assert done.stdout.count("<h1>Hello World!</h1>") == 3
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -218,6 +220,18 @@ def test_only_the_servers_terminal_shows_the_details(played):
     line, hidden = TERMINAL[played.name]
     assert line in played.log
     assert all(hidden not in answer for _, answer in played.answers)
+
+
+@pytest.mark.parametrize("played", ["04_hooks"], indirect=True)
+def test_lesson_4_names_the_first_host_and_this_one(played):
+    """The script promises less: a reader's browser may have come before it."""
+    hosts = [
+        re.findall("(?:first|this) request: (.+)", answer)
+        for call, answer in played.answers
+        if "/hosts" in call.command
+    ]
+    address = "127.0.0.1:8080"
+    assert hosts == [[address, address], *[[address, "example.org"]] * 2]
 
 
 @pytest.mark.parametrize("played", ["04_hooks"], indirect=True)
