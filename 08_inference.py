@@ -250,8 +250,8 @@ def find_qrcodes(img):
 
 
 def read_qrcode(detector, img, corners_of_code):
-    """The content of the code with these corners (4, 2), as bytes; empty if it cannot be
-    read."""
+    """The content of the code with these corners (4, 2), as bytes; empty if it cannot
+    be read."""
     try:
         # Not detector.decode(): it raises an exception if the text is not UTF-8.
         # decodeBytes() wants (1, 4, 2): so one more pair of []. "_": nobody needs this
@@ -614,8 +614,8 @@ def json_error(error):
 
 # --- 4. LIMITS AND WORKERS ------------------------------------------------------------
 
-# First the request, then the workers. What stands here about requests, and json_error(),
-# is for every route of the app, also for routes that you add.
+# First the request, then the workers. What stands here about requests is, like
+# json_error(), for every route of the app, also for routes that you add.
 
 # How large a request may be, in bytes: a few photographs of a phone.
 MAX_REQUEST = 16_000_000
@@ -673,7 +673,7 @@ def read_form():
         app.logger.exception("the body of a request could not be read")
         abort(500)
     except Exception:
-        # ValueError: see StrictRequest; and under waitress, for a URL that is not UTF-8.
+        # ValueError: see StrictRequest; under waitress also a URL that is not UTF-8.
         # Servers such as gunicorn have their own exceptions for a body that breaks the
         # rules of HTTP.
         abort(400, "request: its URL or its body cannot be read")
@@ -882,27 +882,32 @@ class Worker:
             return self.pipe.recv() == "go on"
         except (EOFError, ConnectionError):
             return False
-        except Exception:
-            # For example, the server has too little memory. "go on" may come later:
-            # then the process would wait for a file while the server sends the next
-            # task. So end it.
-            self.stop()
-            raise
 
     def ask(self, data, model_type, wants_picture):
         """Let the process look at a file; data: its bytes. Return ("ok", answer),
         ("bad picture", reason) or ("bug", traceback)."""
         task = (model_type, wants_picture)
-        # The process may have ended since its last picture, for example because it kept
-        # too much memory (see run_worker()), or because the system killed it. Or it has
-        # never started. In both cases start a new one, and wait for it: this request
-        # needs it now.
-        if not self.send_task(task):
-            self.stop()
-            self.start()
+        try:
+            # The process may have ended since its last picture, for example because it
+            # kept too much memory (see run_worker()), or because the system killed it.
+            # Or it has never started. In both cases start a new one, and wait for it:
+            # this request needs it now.
             if not self.send_task(task):
                 self.stop()
-                raise RuntimeError("a new worker does not take a picture")
+                self.start()
+                if not self.send_task(task):
+                    raise RuntimeError("a new worker does not take a picture")
+            return self.send_file(data)
+        except Exception:
+            # For example, the server has too little memory to receive what the process
+            # has sent. A part of it may still be in the pipe: the next picture must not
+            # get that.
+            self.stop()
+            # Raise the same exception again: the client gets a 500.
+            raise
+
+    def send_file(self, data):
+        """Send the file to a process that has said "go on". Return as ask()."""
         try:
             self.pipe.send_bytes(data)
             # No answer in MAX_SECONDS: end the process. (If it has crashed, recv()
@@ -916,12 +921,6 @@ class Worker:
             # The other end of the pipe is closed: the process has crashed.
             self.stop()
             return "bad picture", CRASHED
-        except Exception:
-            # For example, the server has too little memory to receive the answer. A
-            # part of it may still be in the pipe: the next picture must not get that.
-            self.stop()
-            # Raise the same exception again: the client gets a 500.
-            raise
 
 
 @atexit.register
@@ -1185,7 +1184,7 @@ def end_with_server():
 #   raise BadPicture.
 # - answer_of_worker(): the picture has too many pixels (a PNG or WebP), or takes too
 #   much memory (on Linux).
-# - Worker.ask(): the picture takes more than 3 seconds, or the worker crashes.
+# - Worker.send_file(): the picture takes more than 3 seconds, or the worker crashes.
 # ask_worker() turns the last three of this list into a 400, and json_error() in part 3
 # turns every error into JSON. (A 500 is no refusal: something is wrong in the server.)
 # What if the fault lies with a model of yours? The comment above MODELS in part 2 says

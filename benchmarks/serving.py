@@ -252,13 +252,11 @@ def started(words, port, log):
         process = subprocess.Popen(words, cwd=ROOT, env=env, stdout=file, stderr=file)
     try:
         deadline = time.monotonic() + 60
-        while not is_listening(port) and time.monotonic() < deadline:
-            if process.poll() is not None:
-                break
+        while not is_listening(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                printed = log.read_text(errors="replace")
+                sys.exit(f"{words} does not listen. It printed:\n{printed}")
             time.sleep(0.01)
-        if not is_listening(port):
-            printed = log.read_text(errors="replace")
-            sys.exit(f"{words} does not listen. It printed:\n{printed}")
         yield process
     finally:
         process.terminate()

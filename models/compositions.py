@@ -82,17 +82,18 @@ def cut_out(image, box):
     cv2.grabCut(patch, mask, rect, None, None, 3, cv2.GC_INIT_WITH_RECT)
     # GC_PR_FGD: probably the foreground, the berry. medianBlur smooths the outline.
     mask = cv2.medianBlur(np.uint8(mask == cv2.GC_PR_FGD) * 255, 9)
-    x, y, wide, high = cv2.boundingRect(mask)
+    mask_x, mask_y, wide, high = cv2.boundingRect(mask)
     # A berry fills about as much of its box as an ellipse does, 0.79. If nearly all of
     # it is filled, GrabCut has found no outline.
     filled = cv2.countNonZero(mask) / (box_w * box_h)
     is_whole = min(wide / box_w, high / box_h) > 0.8 and 0.5 < filled < 0.92
     # An outline that reaches the patch's edge goes on outside, or is a straight cut.
-    is_inside = min(x, y) > 0 and x + wide < width and y + high < height
+    starts_inside = min(mask_x, mask_y) > 0
+    ends_inside = mask_x + wide < width and mask_y + high < height
     # Three of four pixels are red: no leaf or shadow has come along.
     blue, green, red = patch[mask > 0].T.astype(float)
     is_red = np.mean(red > 1.2 * np.maximum(blue, green)) > 0.75
-    if not (is_whole and is_inside and is_red):
+    if not (is_whole and starts_inside and ends_inside and is_red):
         return None
     # A soft outline: a blur with a standard deviation of 1 pixel. (0, 0): OpenCV
     # chooses the size of its kernel.

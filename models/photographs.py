@@ -33,7 +33,7 @@ HELD_GROUPS = {
     "f360c Cherry Wax Red 1",
     "f360c Tomato 9",
     "f360c Tomato Heart 1",
-    # All dishes of one site, nononsense.cooking (in the labels their class is "kitchen").
+    # All dishes of one site, nononsense.cooking. (Their class is "kitchen".)
     "nononsense",
 }
 

@@ -76,10 +76,12 @@ def png_chunk(name, body, length=None):
     return struct.pack(">I", stated) + name + body + struct.pack(">I", checksum)
 
 
-def png_head(width, height):
+GREY, RGB = 0, 2  # colour types
+
+
+def png_head(width, height, colour_type=RGB):
     """The beginning of a PNG file that says how large its picture is."""
-    bit_depth, colour_type = 8, 2  # RGB
-    header = struct.pack(">IIBBBBB", width, height, bit_depth, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
     return PNG_SIGNATURE + png_chunk(b"IHDR", header)
 
 
@@ -88,25 +90,17 @@ PNG_END = png_chunk(b"IEND", b"")
 
 def incomplete_animation(width, height):
     """An animated PNG of two grey pictures. Both have 50 bytes of their pixels."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    pixels = zlib.compress(bytes(50))
-    # The number of the chunk, the size and place of a picture, and how long it is shown.
-    controls = [
-        png_chunk(b"fcTL", struct.pack(">5I2H2B", n, width, height, 0, 0, 1, 9, 0, 0))
-        for n in (0, 1)
+    parts = [
+        png_head(width, height, GREY),
+        png_chunk(b"acTL", struct.pack(">II", 2, 0)),
     ]
-    return b"".join(
-        [
-            PNG_SIGNATURE,
-            png_chunk(b"IHDR", header),
-            png_chunk(b"acTL", struct.pack(">II", 2, 0)),
-            controls[0],
-            png_chunk(b"IDAT", pixels),
-            controls[1],
-            png_chunk(b"fdAT", struct.pack(">I", 2) + pixels),
-            PNG_END,
-        ]
-    )
+    pixels = zlib.compress(bytes(50))
+    # The second picture's pixels begin with the number of their chunk.
+    for number, kind, start in ((0, b"IDAT", b""), (1, b"fdAT", b"\0\0\0\2")):
+        # The number of this chunk, the picture's size and place, how long it is shown.
+        control = struct.pack(">5I2H2B", number, width, height, 0, 0, 1, 9, 0, 0)
+        parts += [png_chunk(b"fcTL", control), png_chunk(kind, start + pixels)]
+    return b"".join([*parts, PNG_END])
 
 
 # --- JPEG by hand: FF D8, then segments, then FF D9.

@@ -113,18 +113,19 @@ def run_player(posix):
 
 
 def commands_in(folder):
-    """The first words of the processes that run in this folder."""
-    processes = psutil.process_iter(["cwd", "cmdline"])
-    words = [p.info["cmdline"] for p in processes if p.info["cwd"] == str(folder)]
-    return [word[0] for word in words if word]
+    """The commands, as words, of the processes that run in this folder or name it."""
+    commands = []
+    for process in psutil.process_iter(["cwd", "cmdline"]):
+        words = process.info["cmdline"] or []
+        names_it = any(str(folder) in word for word in words)
+        if names_it or process.info["cwd"] == str(folder):
+            commands.append(words)
+    return commands
 
 
 def assert_nothing_left(folder):
     """No process of this copy runs any more, and the port is free."""
-    for process in psutil.process_iter(["cwd", "cmdline"]):
-        words = process.info["cmdline"] or []
-        assert process.info["cwd"] != str(folder), words
-        assert not any(str(folder) in word for word in words), words
+    assert commands_in(folder) == []
     assert not is_listening(8080)
 
 
@@ -585,7 +586,7 @@ def test_signals_leave_nothing_behind(name, ready, tmp_path, run_player):
     change(ready / "01_hello.py", "    return", waiting)
     player = run_player(ready, "1", TMPDIR=str(folder))
     player.wait_for(r"\$ curl .*\n")
-    wait_until(lambda: "sleep" in commands_in(ready))
+    wait_until(lambda: ["sleep", "60"] in commands_in(ready))
     assert list(folder.iterdir()) != []
     number = getattr(signal, name)
     assert player.end(number) == 128 + number

@@ -48,12 +48,18 @@ def folder(tmp_path):
 DRAWN_BOX = {"cls": "ripe", "box": [35, 30, 51, 61]}
 
 
+def drawn_berry():
+    """A red ellipse of 50 x 60 pixels on green, and the green alone."""
+    green = np.full((120, 120, 3), (60, 140, 60), np.uint8)
+    red = cv2.ellipse(green.copy(), (60, 60), (25, 30), 0, 0, 360, (30, 30, 200), -1)
+    return red, green
+
+
 def drawn_data(folder):
     """A DATA folder with drawn berries, enough to start a training. It is laid out as
     models/photographs.md says, but the boxes of extra are in extra/labels.json: a test
     puts that in the place of photographs.EXTRA_LABELS."""
-    green = np.full((120, 120, 3), (60, 140, 60), np.uint8)
-    berry = cv2.ellipse(green.copy(), (60, 60), (25, 30), 0, 0, 360, (30, 30, 200), -1)
+    berry, green = drawn_berry()
     for name in ("train", "dev", "extra", "lookalikes"):
         part = folder / name
         part.mkdir()
@@ -354,8 +360,7 @@ def test_a_berry_that_fills_its_photograph_is_not_cut_out(torch_is_here):
 def test_what_is_cut_out_is_a_whole_berry(torch_is_here):
     """Not one with a leaf in front, and not one that the photograph's edge cuts."""
     compositions = importlib.import_module("compositions")
-    green = np.full((120, 120, 3), (60, 140, 60), np.uint8)
-    red = cv2.ellipse(green.copy(), (60, 60), (25, 30), 0, 0, 360, (30, 30, 200), -1)
+    red, _ = drawn_berry()
     patch = compositions.cut_out(red, DRAWN_BOX["box"])
     # Nearly the area of the ellipse.
     assert (patch[..., 3] > 127).sum() == pytest.approx(np.pi * 25 * 30, rel=0.05)
@@ -388,8 +393,7 @@ def test_a_shadow_is_soft(torch_is_here, seed):
 def painter(torch_is_here):
     """It has one berry, and no fruit on white."""
     compositions = importlib.import_module("compositions")
-    green = np.full((120, 120, 3), (60, 140, 60), np.uint8)
-    red = cv2.ellipse(green.copy(), (60, 60), (25, 30), 0, 0, 360, (30, 30, 200), -1)
+    red, green = drawn_berry()
     boxes = np.array([[photographs.RIPE, *DRAWN_BOX["box"]]], np.float32)
     pictures = [
         photographs.Picture("test", "test", "test", red, boxes),
