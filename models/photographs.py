@@ -33,7 +33,7 @@ HELD_GROUPS = {
     "f360c Cherry Wax Red 1",
     "f360c Tomato 9",
     "f360c Tomato Heart 1",
-    # All dishes of one site, nononsense.cooking. (Their class is "kitchen".)
+    # All dishes of one site, nononsense.cooking. (The class of most is "kitchen".)
     "nononsense",
 }
 
@@ -54,7 +54,8 @@ class Data(NamedTuple):
 
 
 def read_boxes(label, image):
-    """The boxes of a label; ValueError where one is empty or reaches over the edge."""
+    """The boxes of a label; ValueError where one is empty or reaches more than a
+    pixel over the edge."""
     rows = [(KINDS[box["cls"]], *box["box"]) for box in label["boxes"]]
     boxes = np.array(rows, np.float32).reshape(-1, 5)
     low = boxes[:, 1:3]

@@ -98,4 +98,8 @@ def refit(covariance, weights, kept):
     # A little more on the diagonal keeps the weights small: large ones would fit these
     # pictures only (ridge regression).
     of_kept.diagonal().add_(RIDGE * covariance.diagonal().mean())
+    # The new weights N bring the values of the kept channels as near as possible to
+    # what all channels bring, on average over all places (a sum of squares is least
+    # where its derivative is 0). This means: of_kept @ N.T = covariance[kept] @
+    # weights.T. solve() finds N.T.
     return torch.linalg.solve(of_kept, covariance[kept] @ weights.T).T

@@ -97,7 +97,8 @@ def load_checkpoint(args, parts, device):
     if settings != f"--steps {args.steps} --seed {args.seed}":
         sys.exit(f"{path}: was begun with {settings}: use these, or delete it")
     if state["step"] == args.steps:
-        sys.exit(f"{path}: this training is finished; to train once more, delete it")
+        problem = "this training is finished; --score scores its network"
+        sys.exit(f"{path}: {problem}; to train once more, delete this file")
     print(f"going on from {path} at step {state['step']}", flush=True)
     return state["step"]
 
