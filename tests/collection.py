@@ -40,6 +40,13 @@ def port_of(name):
     return 4958 if name == "08_inference" else 8080
 
 
+def change(file, old, new):
+    """Replace a text, which must be there, where it comes first."""
+    text = file.read_text(encoding="utf-8")
+    assert old in text, f"{file.name}: {old}"
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
 def is_listening(port):
     """Whether something accepts connections on this port of 127.0.0.1."""
     return play.is_listening(f"http://127.0.0.1:{port}")
@@ -163,7 +170,8 @@ def imported(name):
     """A fresh copy of a module such as 08_inference or benchmarks/serving, not
     started.
 
-    It takes the place of the one that was imported before."""
+    It takes the place of the one that was imported before: only the newest copy of
+    lesson 8 can start workers."""
     path = ROOT / f"{name}.py"
     # The worker processes of lesson 8 import it by its name, from its folder.
     if str(path.parent) not in sys.path:

@@ -202,8 +202,18 @@ def test_draw_answers_the_picture_with_boxes(server):
         assert not pink[y + height // 2, x + width // 2]
 
 
-def test_a_jpeg_that_is_read_at_an_eighth(server):
-    """It must have 6400 pixels on one side."""
+# At least 800 pixels must be left on the longer side.
+@pytest.mark.parametrize(
+    ("longer_side", "reduction"),
+    [(1599, 1), (1600, 2), (3199, 2), (3200, 4), (6399, 4), (6400, 8), (20_000, 8)],
+)
+def test_how_many_times_smaller_a_jpeg_is_read(module, longer_side, reduction):
+    for size in ((longer_side, 100), (100, longer_side)):
+        start_of_jpeg = b"\xff\xd8" + frame(0xC0, *size)
+        assert module.choose_reduction(start_of_jpeg) == reduction
+
+
+def test_the_size_of_a_jpeg_that_is_read_at_an_eighth(server):
     result = result_of(server, jpeg(plain(6500, 100)))
     assert (result["width"], result["height"]) == (6500, 100)
 

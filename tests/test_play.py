@@ -19,6 +19,7 @@ from collection import (
     LESSONS,
     PICTURES,
     ROOT,
+    change,
     free_port,
     is_listening,
     script_of,
@@ -39,13 +40,6 @@ def play_copy(folder, *words, cwd=None, **env):
         text=True,
         timeout=120,
     )
-
-
-def change(file, old, new):
-    """Replace a text that must be there."""
-    text = file.read_text(encoding="utf-8")
-    assert old in text, f"{file.name}: {old}"
-    file.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 def keep_calls(script, *wanted):
@@ -559,7 +553,7 @@ def test_watch_plays_again_at_every_save(ready, run_player):
     _, calls = play.read_script(script_of("03_errorhandler"))
     assert f"\n{calls[0].remark}\n$ curl -s -w '\\n%{{http_code}}\\n' \"http:" in seen
     assert "     got| 2 is odd\n" in seen
-    # Some editors save in two steps.
+    # The file is gone for a while.
     file.rename(ready / "draft")
     time.sleep(0.5)
     (ready / "draft").rename(file)
