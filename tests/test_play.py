@@ -553,6 +553,12 @@ def test_watch_plays_again_at_every_save(ready, run_player):
     _, calls = play.read_script(script_of("03_errorhandler"))
     assert f"\n{calls[0].remark}\n$ curl -s -w '\\n%{{http_code}}\\n' \"http:" in seen
     assert "     got| 2 is odd\n" in seen
+    # Some editors save in two steps: at first the file is empty.
+    text = file.read_text(encoding="utf-8")
+    file.write_text("", encoding="utf-8")
+    time.sleep(0.05)
+    file.write_text(text, encoding="utf-8")
+    assert "did not start" not in player.wait_for(one_does_not)
     # The file is gone for a while.
     file.rename(ready / "draft")
     time.sleep(0.5)
@@ -588,14 +594,44 @@ def test_signals_leave_nothing_behind(name, ready, tmp_path, run_player):
     assert_nothing_left(ready)
 
 
+def ignore_sigterm(lesson):
+    """Change a lesson so that the player must kill it."""
+    ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    change(lesson, "\nfrom flask", f"\n{ignore}\nfrom flask")
+
+
 def test_a_lesson_that_ignores_sigterm_is_ended(copy, posix):
-    ignore = (
-        "\nimport signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nfrom flask"
-    )
-    change(copy / "01_hello.py", "\nfrom flask", ignore)
+    ignore_sigterm(copy / "01_hello.py")
     done = play_copy(copy, 1)
     assert done.returncode == 0, done.stdout
     assert_nothing_left(copy)
+
+
+def test_a_second_ctrl_c_while_the_player_tidies_up(run_player, ready):
+    ignore_sigterm(ready / "01_hello.py")
+    player = run_player(ready, "watch", "1")
+    player.wait_for(r"\nWaiting")
+    player.process.send_signal(signal.SIGINT)
+    # Now the player waits for the end of the lesson.
+    time.sleep(0.5)
+    assert is_listening(8080)
+    assert player.end(signal.SIGINT) == 130
+    assert_nothing_left(ready)
+
+
+def test_under_nohup_the_player_does_not_end_with_its_terminal(run_player, ready):
+    # What nohup does: the player takes this over.
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        player = run_player(ready, "watch", "1")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    player.wait_for(r"\nWaiting")
+    player.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert player.process.poll() is None
+    assert player.end(signal.SIGTERM) == 143
+    assert_nothing_left(ready)
 
 
 def test_output_that_is_cut_off_ends_the_play(ready, tmp_path, posix):

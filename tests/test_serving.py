@@ -225,6 +225,26 @@ def test_benchmark(monkeypatch, capsys):
             assert (picture, "2", name) in lines, table
 
 
+def test_the_page_has_the_limits_of_the_lesson():
+    lesson = imported("08_inference")
+    page = " ".join(serving.SERVING.read_text(encoding="utf-8").split())
+    for text in (
+        f"| a request | {lesson.MEGABYTES} MB; {lesson.MAX_PARTS} fields and files ",
+        f"text fields: {lesson.KILOBYTES} kB each with `curl -F`, {lesson.KILOBYTES} kB ",
+        f"| files in a request | {lesson.MAX_FILES}, with `draw=1` one ",
+        f"JPEG, PNG or WebP, {lesson.MEGAPIXELS} megapixels ",
+        f"| time for a picture | {lesson.MAX_SECONDS} seconds, ",
+        f"| memory for a picture | {lesson.MAX_MEMORY // 10**6} MB, on Linux only ",
+        f"if it keeps over {lesson.MAX_KEPT // 10**6} MB of earlier pictures",
+    ):
+        assert text in page, text
+    # 150 MB at its start, what it may keep, and what a picture may take.
+    of_worker = 150 + (lesson.MAX_KEPT + lesson.MAX_MEMORY) // 10**6
+    assert f"300 MB of memory for the server and {of_worker} MB for each worker" in page
+    assert f"{300 + 2 * of_worker:,} MB for two cores" in page
+    assert f"then {300 + of_worker} MB are enough" in page
+
+
 @needs("gunicorn")
 def test_the_unit_has_the_same_command():
     """The unit on the page runs the page's own command, in the folder that it names."""
@@ -306,6 +326,7 @@ def test_a_body_that_breaks_the_rules(server, kind):
 # Python's own server writes %FF for the byte.
 @each("gunicorn", "waitress", "nginx")
 def test_a_url_that_is_not_utf_8(server):
+    # Two slashes: Werkzeug answers with a redirect, and reads the query for it.
     request = b"POST //exam?\xff HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
     status, _ = ask(server.port, request)
     assert status == 400
