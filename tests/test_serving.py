@@ -399,6 +399,9 @@ def test_overload(server, servers):
         bad.append((request, servers.refusals[name]))
     # A warm-up with all of it. At the end no more may be left than after this.
     assert wrong_answers(server.port, 32, [*bad, large, *[good] * 64]) == []
+    # The large picture can leave more than MAX_KEPT in its worker, which then ends. One
+    # request after the other, so that each worker gets some: a new one is counted, too.
+    assert wrong_answers(server.port, 1, [good] * 16) == []
     before = quiet(server)
     assert wrong_answers(server.port, 100, [good] * 100) == []
     # More clients stop in the middle of a request than waitress has threads.
