@@ -109,8 +109,8 @@ def cut_from_white(image):
     if corners.min() < 235:
         return None
     # floodFill wants a mask with one more pixel on each side. It goes on to neighbours
-    # that are within 18 of the corner's colour, and writes 1 into the mask, nothing into
-    # the image.
+    # that are within 18 of the corner's colour, and writes 1 into the mask. The image
+    # stays as it is.
     mask = np.zeros((height + 2, width + 2), np.uint8)
     flags = cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
     for corner in ((0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)):

@@ -64,8 +64,8 @@ def read_boxes(label, image):
     height, width = image.shape[:2]
     # Labels are rounded: one pixel over the edge is no mistake.
     is_inside = (low >= -1) & (high <= [width + 1, height + 1])
-    # Ask whether all are right: "if (size <= 0).any()" would let a NaN pass, since every
-    # comparison with a NaN is False.
+    # Ask whether all are right: "if (size <= 0).any()" would let a NaN pass, since
+    # every comparison with a NaN is False.
     if not (is_inside & (size > 0)).all():
         raise ValueError(f"a box is empty or reaches out of {width} x {height} pixels")
     return boxes
@@ -93,7 +93,7 @@ def load(folder, labels=None):
             group = label.get("group", source)
             boxes = read_boxes(label, image)
             pictures.append(Picture(source, subject, group, image, boxes))
-    # A missing file, the errors raised above, and all that labels of another form raise.
+    # A missing file, the errors raised above, and what labels of another form raise.
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         sys.exit(f"{path}: unusable: {type(error).__name__}: {error}")
     return pictures

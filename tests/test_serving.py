@@ -230,7 +230,8 @@ def test_the_page_has_the_limits_of_the_lesson():
     page = " ".join(serving.SERVING.read_text(encoding="utf-8").split())
     for text in (
         f"| a request | {lesson.MEGABYTES} MB; {lesson.MAX_PARTS} fields and files ",
-        f"text fields: {lesson.KILOBYTES} kB each with `curl -F`, {lesson.KILOBYTES} kB ",
+        f"text fields: {lesson.KILOBYTES} kB each with `curl -F`, ",
+        f"{lesson.KILOBYTES} kB in all with `curl -d` ",
         f"| files in a request | {lesson.MAX_FILES}, with `draw=1` one ",
         f"JPEG, PNG or WebP, {lesson.MEGAPIXELS} megapixels ",
         f"| time for a picture | {lesson.MAX_SECONDS} seconds, ",
