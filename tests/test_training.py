@@ -357,6 +357,13 @@ def test_a_berry_that_fills_its_photograph_is_not_cut_out(torch_is_here):
     assert compositions.cut_out(image, [-1, -1, 62, 62]) is None
 
 
+def test_a_box_without_a_berry_is_not_cut_out(torch_is_here):
+    """GrabCut finds no foreground; NumPy warns of the mean of nothing, if asked."""
+    compositions = importlib.import_module("compositions")
+    grey = np.full((100, 100, 3), 128, np.uint8)
+    assert compositions.cut_out(grey, [30, 30, 40, 40]) is None
+
+
 def test_what_is_cut_out_is_a_whole_berry(torch_is_here):
     """Not one with a leaf in front, and not one that the photograph's edge cuts."""
     compositions = importlib.import_module("compositions")
