@@ -41,10 +41,10 @@ def port_of(name):
 
 
 def change(file, old, new):
-    """Replace a text, which must be there, where it comes first."""
+    """Replace a text that must be there exactly once."""
     text = file.read_text(encoding="utf-8")
-    assert old in text, f"{file.name}: {old}"
-    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert text.count(old) == 1, f"{file.name}: {old}"
+    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def is_listening(port):

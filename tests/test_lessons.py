@@ -146,7 +146,7 @@ def test_answers_that_no_script_asks_for(name, path, status, text):
 
 def test_lesson_3_leaves_out_the_fraction():
     answer = imported("03_errorhandler").app.test_client().get("/divide/7/2")
-    assert answer.text == "3"
+    assert (answer.status_code, answer.text) == (200, "3")
 
 
 def test_lesson_3_shows_no_html_of_the_client():

@@ -251,7 +251,9 @@ def test_the_lessons_are_summed_up(copy):
     """The first one fails: the rest is played all the same."""
     for lesson in sorted(copy.glob("[0-9]*.py"))[2:]:
         lesson.unlink()
-    change(copy / "scripts" / "01_hello.sh", "#=> <h1>Hello", "#=> <h1>Good bye")
+    # The first of its calls.
+    old = "-w '\\n' \"$URL/hello\"\n#=> <h1>Hello"
+    change(copy / "scripts" / "01_hello.sh", old, f"{old}, and good bye")
     done = play_copy(copy)
     assert done.returncode == 1
     first, second = (
@@ -301,9 +303,15 @@ def test_a_command_that_fails_is_reported(copy):
 @pytest.mark.parametrize(
     "file, old, new, first, failing",
     [
-        ("01_hello.py", "Hello World!<", "Hello Wrold!<", 0, 3),
+        ("01_hello.py", '"<h1>Hello World', '"<h1>Hello Wrold', 0, 3),
         ("scripts/02_route_args.sh", "#=> method: PUT", "#=> method: PATCH", 6, 1),
-        ("04_hooks.py", '"closed\\n", 503', '"closed\\n", 500', 1, 1),
+        (
+            "04_hooks.py",
+            '  return "closed\\n", 503\n\n',
+            '  return "closed\\n", 500\n\n',
+            1,
+            1,
+        ),
     ],
     ids=["answer", "promise", "status"],
 )
@@ -330,7 +338,7 @@ def test_the_traceback_of_the_readers_own_code_is_shown(copy):
 
 
 def test_try_it_is_played_where_the_edit_is_made(copy):
-    change(copy / "03_errorhandler.py", "return page, 404", "return page")
+    change(copy / "03_errorhandler.py", "\n    return page, 404", "\n    return page")
     done = play_copy(copy, 3)
     assert done.returncode == 0, done.stdout
     assert "has the edit of its Try it" in done.stdout
@@ -389,7 +397,7 @@ def test_a_lesson_whose_port_its_reader_has_changed(copy):
     assert done.returncode == 0, done.stdout
     assert f'"http://127.0.0.1:{port}/hello"' in done.stdout
     # The calls of the Try it go there, too.
-    route = '@app.route("/hello")\n'
+    route = '\n@app.route("/hello")\n'
     change(copy / "01_hello.py", route, route + '@app.route("/")\n')
     done = play_copy(copy, 1)
     assert done.returncode == 0, done.stdout
