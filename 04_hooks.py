@@ -118,4 +118,5 @@ if __name__ == "__main__":
 #     curl -s "http://127.0.0.1:8080/closed"
 #     #=> open since ...
 # The hook returns None now, so the request goes on to the view.
-# What does the client get when a before_request hook raises an exception?
+# 1 / 0 raises an exception: what does the client get when a before_request hook
+# raises one?

@@ -186,6 +186,7 @@ class Debugger:
         self.headers = {"Host": host}
         self.page = requests.get(url, headers=self.headers, timeout=20)
         assert self.page.status_code == 500
+        assert self.page.text != "our page"
         self.key = re.search(r'SECRET = "(\w+)"', self.page.text)[1]
 
     def ask(self, command, cookies=None, **values):
@@ -199,7 +200,6 @@ def test_mistake_14_debug_shows_the_source(debugged):
     """To anybody, in place of the app's own page. Under a foreign Host header the
     debugger refuses its console."""
     debugger = Debugger(debugged, "192.0.2.1")
-    assert debugger.page.text != "our page"
     assert "a secret in the source" in debugger.page.text
     assert "EVALEX = false" in debugger.page.text
     assert debugger.ask("pinauth", pin="0").status_code == 400
@@ -207,7 +207,6 @@ def test_mistake_14_debug_shows_the_source(debugged):
 
 def test_mistake_14_who_knows_the_pin_runs_any_code(debugged):
     debugger = Debugger(debugged, "localhost")
-    assert debugger.page.text != "our page"
     assert "a secret in the source" in debugger.page.text
     assert "EVALEX = true" in debugger.page.text
     wrong_pin = debugger.ask("pinauth", pin="0")
@@ -218,6 +217,32 @@ def test_mistake_14_who_knows_the_pin_runs_any_code(debugged):
     assert result not in debugger.ask("2**99", frm=frame).text
     cookies = debugger.ask("pinauth", pin=PIN).cookies.get_dict()
     assert result in debugger.ask("2**99", cookies, frm=frame).text
+
+
+def test_debug_and_a_missing_value_and_a_syntax_error(tmp_path):
+    """A missing value is no 400 under debug, and the next request is answered, too. A
+    syntax error ends the server."""
+    code = """
+from flask import request
+app = Flask("notes")
+
+@app.route("/")
+def view():
+    return request.args["user_name"]
+
+app.run(port=8080, debug=True)
+"""
+    with serve_notes(code, tmp_path) as server:
+        for _ in range(2):
+            answer = requests.get(server.url, timeout=20)
+            assert answer.status_code == 500
+            assert "BadRequestKeyError" in answer.text
+            assert "Werkzeug Debugger" in answer.text
+        answer = requests.get(server.url, {"user_name": "foo"}, timeout=20)
+        assert (answer.status_code, answer.text) == (200, "foo")
+        (tmp_path / "notes.py").write_text("def (")
+        assert server.process.wait(30) == 1
+    assert "SyntaxError" in server.log
 
 
 @pytest.mark.parametrize(
