@@ -8,6 +8,7 @@ import threading
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import play
 import pytest
@@ -162,6 +163,13 @@ def test_lesson_4_shows_no_html_of_the_client():
     assert answer.startswith("first request: &lt;b&gt;\n")
 
 
+def test_lesson_4_shows_no_html_of_a_client_that_werkzeug_lets_through(monkeypatch):
+    module = imported("04_hooks")
+    module.app.config["FIRST_HOST"] = "a"
+    monkeypatch.setattr(module, "request", SimpleNamespace(host="<b>"))
+    assert module.hosts() == "first request: a\nthis request: &lt;b&gt;\n"
+
+
 def test_lesson_4_does_not_count_closed_as_the_first_request():
     client = imported("04_hooks").app.test_client()
     client.get("/closed", base_url="http://a.test")
@@ -211,6 +219,17 @@ def test_lesson_4_has_one_first_host():
     assert firsts <= {f"first request: host{number}.test" for number in range(8)}
     # The lesson does ask with "in", so the threads had time.
     assert asked.count("FIRST_HOST") >= 8
+
+
+def test_lesson_5_logs_50_warnings(tmp_path):
+    """More than one file holds."""
+    with lesson("05_logger", tmp_path) as server:
+        answer = requests.get(f"{server.url}/fill", timeout=60)
+    assert answer.text == "50 warnings logged\n"
+    files = [tmp_path / "exam_log.log.1", tmp_path / "exam_log.log"]
+    lines = "".join(file.read_text() for file in files).splitlines()
+    numbers = [line.partition(" WARNING ")[2] for line in lines]
+    assert numbers == [f"warning {number} of 50" for number in range(1, 51)]
 
 
 def test_lesson_5_files_have_2000_bytes_at_most(tmp_path):

@@ -137,6 +137,7 @@ def assert_nothing_left(folder):
         (["a", "..."], "b\na", False),
         (["a"], "", False),
         (["a.c"], "abc", False),
+        (["a"], "a\n\n", True),
         # "..." inside a line is a part of that line.
         (["a...c"], "a\nc", False),
         (["a", ""], "a", True),
@@ -224,11 +225,25 @@ def test_a_lesson_that_holds(copy, tmp_path):
     # Once for each call.
     assert done.stdout.count("server| before_request\n") == len(calls)
     assert all(line in done.stdout for line in calls[0].remark.splitlines())
-    assert not re.search("#=>|expected|\x1b|Running on|GET /open HTTP", done.stdout)
+    assert not re.search("#=>|expected|\x1b|GET /open HTTP", done.stdout)
+    # What every server prints at its start.
+    usual = r"Serving Flask|Debug mode|WARNING|Running on|Press CTRL\+C"
+    assert not re.search(usual, done.stdout)
     count = f"{len(calls)} of {len(calls)}"
     assert f"\n04_hooks  {count}\n" in done.stdout
     assert done.stdout.endswith(f"\n\n{count} promises hold.\n")
     assert_nothing_left(copy)
+
+
+def test_a_password_of_the_readers_own_is_not_sent(copy, tmp_path):
+    """HTTPie would take it from ~/.netrc."""
+    login = "machine 127.0.0.1 login reader password secret\n"
+    (tmp_path / ".netrc").write_text(login)
+    done = play_copy(copy, 1, HOME=str(tmp_path))
+    assert done.returncode == 0, done.stdout
+    # http -v shows its request.
+    assert "\nUser-Agent: HTTPie/" in done.stdout
+    assert "Authorization" not in done.stdout
 
 
 def test_what_a_lesson_prints_before_and_after_its_calls_is_shown(copy):
@@ -334,6 +349,17 @@ def test_the_traceback_of_the_readers_own_code_is_shown(copy):
     assert done.returncode == 1
     assert re.search(r"server\|   \.\.\.\nserver\|   File .*args\.py", done.stdout)
     assert "server| NameError: name 'x' is not defined" in done.stdout
+    assert "site-packages" not in done.stdout
+
+
+def test_a_traceback_that_ends_in_a_library_keeps_its_last_line(copy):
+    keep_calls(copy / "scripts" / "06_jsonify.sh", "/set")
+    done = play_copy(copy, 6)
+    assert done.returncode == 0, done.stdout
+    hidden = "server|   ...\n"
+    assert f"{hidden}server| TypeError: Object of type set is not" in done.stdout
+    # One for all the frames that stand together.
+    assert hidden * 2 not in done.stdout
     assert "site-packages" not in done.stdout
 
 
@@ -493,11 +519,11 @@ def test_own_photograph(copy, tmp_path, posix):
     """Any name, in the folder where the reader is; the promises about the sample
     picture do not count."""
     keep_calls(copy / "scripts" / "08_inference.sh", "$PHOTO", "qrcode")
-    photo = tmp_path / """my, photo; "딸기" & $HOME's.jpg"""
+    photo = tmp_path / """my, photo; "딸기" & $HOME's `id`.jpg"""
     shutil.copy(PICTURES / "strawberries.jpg", photo)
     done = play_copy(copy, 8, photo.name, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
-    name_in_json = r"""my, photo; \"딸기\" & $HOME's.jpg"""
+    name_in_json = r"""my, photo; \"딸기\" & $HOME's `id`.jpg"""
     assert f'"filename":"{name_in_json}"' in done.stdout
     assert "is not a JPEG, PNG or WebP" not in done.stdout
     _, calls = play.read_script(copy / "scripts" / "08_inference.sh")
@@ -607,8 +633,9 @@ def test_watch_gives_an_editor_time_for_the_second_step_of_a_save(monkeypatch):
 def test_signals_leave_nothing_behind(name, ready, tmp_path, run_player):
     folder = tmp_path / "tmp"
     folder.mkdir()
-    # The lesson, and a process that it has started.
-    waiting = "    import subprocess; subprocess.run(['sleep', '60'])\n    return"
+    # The lesson, and a process that it has started: that one ignores SIGTERM.
+    command = ["sh", "-c", 'trap "" TERM; sleep 60']
+    waiting = f"    import subprocess; subprocess.run({command})\n    return"
     change(ready / "01_hello.py", "    return", waiting)
     player = run_player(ready, "1", TMPDIR=str(folder))
     player.wait_for(r"\$ curl .*\n")
@@ -618,6 +645,31 @@ def test_signals_leave_nothing_behind(name, ready, tmp_path, run_player):
     assert player.end(number) == 128 + number
     assert list(folder.iterdir()) == []
     assert_nothing_left(ready)
+
+
+def test_a_signal_while_a_process_is_being_started(tmp_path, posix):
+    """It has to wait until the player knows of the process, and can end it."""
+    code = f"""
+import os, signal, subprocess, sys
+sys.path.insert(0, {str(ROOT / "scripts")!r})
+import play
+
+def popen(*args, real=subprocess.Popen, **options):
+    process = real(*args, **options)
+    os.kill(os.getpid(), signal.SIGINT)
+    return process
+
+subprocess.Popen = popen
+play.end_at_signals()
+try:
+    play.start_process(["sleep", "60"], cwd={str(tmp_path)!r})
+finally:
+    for process in list(play.running):
+        play.stop_process(process)
+"""
+    done = subprocess.run([sys.executable, "-c", code], timeout=60)
+    assert done.returncode == 130
+    assert commands_in(tmp_path) == []
 
 
 def ignore_sigterm(lesson):
