@@ -16,6 +16,7 @@ the folders models (for find_strawberries) and scripts (for /sample.jpg), too.
 # Most of these are for parts 3 and 4: you can skip them now.
 import atexit
 import collections
+import logging
 import math
 import multiprocessing
 import multiprocessing.connection
@@ -178,6 +179,9 @@ def detection(img, label, score, box):
     # img.shape is (height, width, 3); [:2] takes the first two.
     img_height, img_width = img.shape[:2]
     x, y, width, height = box
+    # This is True for NaN ("not a number"), too.
+    if not 0 <= score <= 1:
+        raise ValueError(f"score: {score} is not from 0 to 1")
     # Cut off what lies outside the picture: np.clip(x, 0, 640) is 0 if x is less than
     # 0, and 640 if x is more than 640. (float() turns NumPy's numbers into Python's:
     # jsonify does not take most of NumPy's.)
@@ -352,11 +356,11 @@ def find_strawberries(img):
 # app.logger.warning(). If it raises an exception, the client gets a 500, and the
 # terminal shows the traceback. If the traceback names answer_in_pixels_of_upload(),
 # draw_detections() or jsonify(), and none of your functions, your model returned a
-# wrong value: not a list, or an item that detection() did not make, or a box with NaN
-# ("not a number").
+# wrong value: not a list, or an item that detection() did not make, or a box with NaN.
 # Each picture may take at most MAX_SECONDS (3) and, on Linux, MAX_MEMORY (280 MB). If
 # your model needs more, the client gets a 400 that blames the picture: make these two
-# numbers in part 4 larger. (It gets such a 400 as well if your model ends the worker.)
+# numbers in part 4 larger. (It gets such a 400 as well if your model ends the worker.
+# In the terminal you see "a worker was ended" or "a worker has crashed".)
 # If your model keeps more than MAX_KEPT (60 MB) from picture to picture, make that one
 # larger, too: otherwise, on Linux, the worker is replaced after the picture.
 # Change MODELS and the limits in this file, not in one that imports it: the workers
@@ -508,7 +512,8 @@ def size_before_decoding(data, img, reduction):
     if (img_width, img_height) == (small_width, small_height):
         return width, height
     # A photograph's EXIF block says how the camera was held. OpenCV turns the picture
-    # accordingly: width and height may change places.
+    # accordingly: width and height may change places. (If the smaller copy is a square,
+    # this cannot be seen: then width and height may be wrong by up to 7 pixels.)
     if (img_width, img_height) == (small_height, small_width):
         return height, width
     raise BadPicture("is damaged: its header gives another size than its picture has")
@@ -692,8 +697,8 @@ FILES_ALLOWED = f"allowed are 1 to {MAX_FILES}, or only 1 with draw=1"
 #
 # A worker is a process: a running program with its own memory. One process can be ended
 # without harm to another. So such a file costs one worker at most, and a new worker
-# takes its place. The server is a process, too. In it every request runs in a thread
-# of its own: threads run at the same time and share the variables of their process.
+# takes its place. The server is a process, too. In it the requests run in threads:
+# threads run at the same time and share the variables of their process.
 #
 #   server: api_inference() calls ask_worker() for each file. ask_worker()
 #           - takes a worker that has nothing to do: idle_workers.take(),
@@ -714,7 +719,8 @@ TOO_MANY_PIXELS = f"has more than {MEGAPIXELS} megapixels: send a smaller pictur
 
 # A worker that needs more than MAX_SECONDS for one picture is ended. The time begins
 # when the worker has the whole file; waiting for a worker does not count. The largest
-# good picture takes about one second.
+# good picture takes about one second. (On a computer that is busy with other things it
+# takes longer: these are seconds by the clock.)
 MAX_SECONDS = 3
 TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 
@@ -734,12 +740,15 @@ CRASHED = "stops the process that reads it: save it as a new JPEG"
 WORKERS = min(os.cpu_count() or 1, 8)
 
 # Environment variables: texts that a process passes on to the processes that it starts.
-# They are set before a worker starts.
+# start_workers() sets them for the server, and so for all that it starts from then on.
 WORKER_ENVIRONMENT = {
     # Above MAX_PIXELS cv2.imdecode() raises cv2.error: so a PNG or WebP that is too
     # large is refused. (choose_reduction() counts a JPEG's pixels.) OpenCV reads the
     # variable while a worker imports cv2.
     "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
+    # NumPy would start a thread for each core in each worker, and reserve memory for
+    # them: see cv2.setNumThreads(1) in run_worker().
+    "OPENBLAS_NUM_THREADS": "1",
     # What your model print()s appears at once, even in a log file.
     "PYTHONUNBUFFERED": "1",
     # malloc, the function that hands out memory, reads the next three on most Linux
@@ -782,8 +791,9 @@ def ask_worker(file, model_type, wants_picture):
     # by itself, ask() notices it.)
     worker = idle_workers.take()
     try:
-        # Flask has put a large file into a temporary file. Read it only now: so the
-        # server never holds more files in memory than there are workers.
+        # Flask has put a large file (of more than 500 kB) into a temporary file. Read
+        # it only now: so the server never holds more large files in memory than there
+        # are workers.
         data = file.read()
         outcome, answer = worker.ask(data, model_type, wants_picture)
     finally:
@@ -914,12 +924,16 @@ class Worker:
             # raises an exception: see "except" below.)
             if not self.pipe.poll(MAX_SECONDS):
                 self.stop()
+                app.logger.warning("a worker was ended: MAX_SECONDS are over")
                 return "bad picture", TOO_SLOW
             # What answer_of_worker() has returned, in the other process.
             return self.pipe.recv()
         except (EOFError, ConnectionError):
-            # The other end of the pipe is closed: the process has crashed.
+            # The other end of the pipe is closed: the process has crashed. On Linux and
+            # macOS its exit code is the number of a signal with a minus, such as -11.
+            process = self.process
             self.stop()
+            app.logger.warning("a worker has crashed: exit code %s", process.exitcode)
             return "bad picture", CRASHED
 
 
@@ -1089,7 +1103,13 @@ def send_decoder_messages_nowhere():
     # What app.logger writes to sys.stderr must still get out. The system knows each
     # open file by a number, and stderr by number 2. dup() gives the same file one more
     # number.
+    old_stderr = sys.stderr
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    # If you have called logging.basicConfig(), its handler still has the old one.
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            if handler.stream is old_stderr:
+                handler.setStream(sys.stderr)
     # os.devnull is a file that throws everything away. After dup2() number 2, where
     # OpenCV prints, leads to it.
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -1135,12 +1155,14 @@ def has_too_many_pixels(error):
 
 
 def held_memory():
-    """How many bytes this process holds now (0 if the system is not Linux)."""
+    """How many bytes this process has asked for and not given back (0 if the system is
+    not Linux)."""
     if sys.platform != "linux":
         return 0
     with open("/proc/self/status") as status:
         for line in status:
-            # Such as "VmData:    61234 kB". It counts what RLIMIT_DATA, below, limits.
+            # Such as "VmData:   132848 kB". It counts what RLIMIT_DATA, below, limits;
+            # what the process has never used counts, too.
             if line.startswith("VmData:"):
                 return int(line.split()[1]) * 1024
 

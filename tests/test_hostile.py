@@ -204,7 +204,10 @@ def test_answered_in_time(server, name):
     assert time.monotonic() - start < MAX_SECONDS + 1
     check_answered_or_refused(response)
     if name in REFUSED:
-        check_refused(response, 400, f"img_file: 'x' {REFUSED[name][1]}")
+        reason = REFUSED[name][1]
+        check_refused(response, 400, f"img_file: 'x' {reason}")
+        if reason == TOO_SLOW:
+            assert "a worker was ended: MAX_SECONDS are over" in server.log
 
 
 @pytest.mark.parametrize("name", ["finder patterns", "many finder patterns"])

@@ -281,6 +281,13 @@ def test_a_box_beyond_an_edge_is_cut(module):
     check_result(module.answer_in_pixels_of_upload(b"", img, 1, [outside]))
 
 
+@pytest.mark.parametrize("score", [-0.1, 1.01, float("nan")])
+def test_a_score_that_is_none_is_a_mistake(score, module):
+    """JSON has no NaN: the page could not read the answer."""
+    with pytest.raises(ValueError, match=f"score: {score} is not from 0 to 1"):
+        module.detection(plain(40, 30), "x", score, (5, 5, 10, 20))
+
+
 def test_a_label_that_is_a_number_becomes_a_text(module):
     """draw_detections() cuts the label like a text, and jsonify() takes no np.int64."""
     found = module.detection(plain(40, 30), np.int64(7), 1, (5, 5, 10, 20))

@@ -16,12 +16,14 @@ import struct
 import sys
 import threading
 import time
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import play
 import pytest
+import requests
 from collection import (
     ROOT,
     first_to_compute,
@@ -136,14 +138,25 @@ class Servers(ExitStack):
             words[1] = str(ROOT / words[1])
         return self.start(name, words, port, self.folder / f"{name}-{port}")
 
-    def nginx(self, *behind, without=""):
-        """nginx before servers at these ports; this word is left out of its lines."""
+    def nginx(self, *behind, without="", password=""):
+        """nginx before servers at these ports; this word is left out of its lines.
+
+        With a password (NAME:PASSWORD) also the lines for strangers are there."""
         port = free_port()
         folder = self.folder / f"nginx-{port}"
         folder.mkdir(parents=True)
-        # The nginx block of docs/serving.md.
+        # The nginx blocks of docs/serving.md.
         text = serving.SERVING.read_text(encoding="utf-8")
-        lines = re.search(r"^```nginx\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+        blocks = re.findall(r"^```nginx\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        lines, above_upstream, below_location = blocks[:3]
+        if password:
+            file = folder / "passwords"
+            file.write_text(password.replace(":", ":{PLAIN}"))
+            location = "    location / {\n"
+            assert location in lines
+            lines = above_upstream + lines.replace(location, location + below_location)
+            assert lines.count("/etc/nginx/lesson8.passwords") == 1
+            lines = lines.replace("/etc/nginx/lesson8.passwords", str(file))
         assert without in lines
         lines = lines.replace(without, "")
         backend = "    server 127.0.0.1:4958 fail_timeout=1s;\n"
@@ -441,6 +454,34 @@ def test_more_clients_than_files_may_be_open(servers):
         sock.close()
     assert ask(server.port, GOOD) == servers.good
     assert server.tree() == before
+
+
+@needs("nginx")
+def test_a_password_and_limits_for_strangers(servers):
+    """One address may send four requests at once, and not too many in a moment."""
+    server = servers.nginx(servers["gunicorn"].port, password="reader:secret")
+    assert requests.get(server.url, timeout=60).status_code == 401
+    for password, status in (("secret", 200), ("wrong", 401)):
+        answer = requests.get(server.url, auth=("reader", password), timeout=60)
+        assert answer.status_code == status
+    login = b64encode(b"reader:secret")
+    head, end, body = GOOD.partition(b"\r\n\r\n")
+    with_login = head + b"\r\nAuthorization: Basic " + login + end + body
+    assert ask(server.port, with_login) == servers.good
+    # The fifth at once is refused; the four are answered.
+    half = len(with_login) // 2
+    four = begun(server.port, 4, with_login[:half])
+    time.sleep(0.5)
+    assert ask(server.port, with_login)[0] == 503
+    for sock in four:
+        sock.sendall(with_login[half:])
+        assert b" 200 OK" in sock.recv(100)
+        sock.close()
+    time.sleep(0.5)
+    assert ask(server.port, with_login) == servers.good
+    # One after the other, but too many in a moment.
+    statuses = [ask(server.port, with_login)[0] for _ in range(40)]
+    assert (statuses[0], statuses[-1]) == (200, 503)
 
 
 # --- A server is stopped, or dies.

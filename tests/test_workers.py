@@ -102,7 +102,11 @@ def test_first_requests_that_come_together(tmp_path):
             assert [len(answer["detections"]) for answer in answers] == [3] * 8
         ready_workers_of(server)
         # None was added meanwhile.
-        assert len(workers_of(server)) == WORKERS
+        workers = workers_of(server)
+        assert len(workers) == WORKERS
+        if sys.platform == "linux":
+            # One computes, one waits for the end of the server.
+            assert [worker.num_threads() for worker in workers] == [2] * WORKERS
 
 
 def test_a_worker_is_killed_in_the_middle_of_a_picture(server):
@@ -112,6 +116,7 @@ def test_a_worker_is_killed_in_the_middle_of_a_picture(server):
         response = client.submit(upload, server, ("x", SLOW))
         first_to_compute(before).kill()
     check_refused(response.result(), 400, f"img_file: 'x' {CRASHED}")
+    assert "a worker has crashed: exit code " in server.log
     # It is replaced without a further request.
     wait_until(lambda: len(workers_of(server)) == len(before))
     for _ in range(2 * len(before)):
@@ -506,7 +511,18 @@ def group_of(leader):
     return members
 
 
-def test_a_mistake_in_a_model_is_a_500_with_its_traceback_in_the_log(tmp_path):
+@pytest.mark.parametrize(
+    "code, line",
+    [
+        ("", " WARNING in 08_inference: logged by the model"),
+        # It makes a handler, which has the stderr of before.
+        ("logging.basicConfig()", "\nWARNING:__mp_main__:logged by the model"),
+    ],
+    ids=["Flask's handler", "basicConfig"],
+)
+def test_a_mistake_in_a_model_is_a_500_with_its_traceback_in_the_log(
+    code, line, tmp_path
+):
     """A model of the reader's own raises: the workers live on, and the log says why. It
     also shows what the model prints and logs."""
     shutil.copytree(ROOT / "models", tmp_path / "models")
@@ -514,6 +530,8 @@ def test_a_mistake_in_a_model_is_a_500_with_its_traceback_in_the_log(tmp_path):
     shutil.copyfile(ROOT / "08_inference.py", file)
     old = "\nMODELS = {\n"
     new = f"""
+{code}
+
 def find_none(img):
     print("printed by the model")
     app.logger.warning("logged by the model")
@@ -532,5 +550,5 @@ def find_none(img):
         assert "return img.no_such_name" in server.log
         assert "AttributeError" in server.log
         assert server.log.count("\nprinted by the model\n") == 3
-        assert server.log.count("WARNING in 08_inference: logged by the model\n") == 3
+        assert server.log.count(f"{line}\n") == 3
         assert workers_of(server) == before
