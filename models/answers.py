@@ -16,9 +16,10 @@ GREY = 114  # fills the picture up to multiples of MULTIPLE
 THRESHOLD = 0.45  # a lower score is no berry
 
 
-def letterbox(image):
+def to_blob(image):
     """Scale a BGR picture to a longer side of SIZE. Below and on the right add grey up
-    to the next multiples of MULTIPLE. Gives (height, width, 3) uint8, and the scale."""
+    to the next multiples of MULTIPLE. Gives (1, 3, height, width) float32 RGB from 0 to
+    1, and the scale."""
     height, width = image.shape[:2]
     scale = SIZE / max(height, width)
     # At least one pixel: a picture may be very narrow.
@@ -26,18 +27,9 @@ def letterbox(image):
     new_height = max(round(height * scale), 1)
     small = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA)
     # For 216 rows: -216 % 32 is 8, and 216 + 8 is 224.
-    grey_rows = -new_height % MULTIPLE
-    grey_columns = -new_width % MULTIPLE
-    grey = (GREY, GREY, GREY)
-    padded = cv2.copyMakeBorder(
-        small, 0, grey_rows, 0, grey_columns, cv2.BORDER_CONSTANT, value=grey
-    )
-    return padded, scale
-
-
-def to_blob(padded):
-    """(height, width, 3) uint8 BGR -> (1, 3, height, width) float32 RGB, 0 to 1."""
-    return cv2.dnn.blobFromImage(padded, 1 / 255, swapRB=True)
+    margins = [(0, -new_height % MULTIPLE), (0, -new_width % MULTIPLE), (0, 0)]
+    padded = np.pad(small, margins, constant_values=GREY)
+    return cv2.dnn.blobFromImage(padded, 1 / 255, swapRB=True), scale
 
 
 def goal_of(boxes, height, width):
@@ -100,8 +92,8 @@ def detect(net, image, threshold):
 
     The same as find_strawberries() of 08_inference.py, whose comments explain each
     step, but for all cells at once, and with whole pixels."""
-    padded, scale = letterbox(image)
-    net.setInput(to_blob(padded))
+    blob, scale = to_blob(image)
+    net.setInput(blob)
     answer = net.forward()[0]
     score = answer[0]
     # dilate: the highest score in the 3 x 3 cells around.

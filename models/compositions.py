@@ -37,15 +37,12 @@ WEIGHTS = {
     "neg-grocery": 0.6,
 }
 # What phones do to pictures: light, colour, blur, JPEG.
-CAMERA = v2.Compose(
-    [
-        v2.RandomApply(
-            [v2.ColorJitter(brightness=0.4, contrast=0.3, saturation=0.4, hue=0.03)],
-            0.8,
-        ),
-        v2.RandomApply([v2.GaussianBlur(5, (0.4, 1.6))], 0.25),
-        v2.RandomApply([v2.JPEG((25, 95))], 0.4),
-    ]
+CAMERA = torch.nn.Sequential(
+    v2.RandomApply(
+        [v2.ColorJitter(brightness=0.4, contrast=0.3, saturation=0.4, hue=0.03)], 0.8
+    ),
+    v2.RandomApply([v2.GaussianBlur(5, (0.4, 1.6))], 0.25),
+    v2.RandomApply([v2.JPEG((25, 95))], 0.4),
 )
 # One OpenCV thread in each process that imports this file, such as those that make
 # pictures: more would fight for cores.
@@ -149,8 +146,8 @@ def lay(rng, canvas, patch, side, centre):
     Gives where it lies on the canvas: a mask (height, width) of bool."""
     # Two factors: width and height are stretched a little differently.
     scale = side / max(patch.shape[:2]) * rng.uniform(0.85, 1.18, 2)
-    height, width = patch.shape[:2]
-    size = np.maximum(np.array([width, height]) * scale, 3).astype(int)
+    # shape[1::-1] is (width, height).
+    size = np.maximum(patch.shape[1::-1] * scale, 3).astype(int)
     patch = cv2.resize(patch, size.tolist(), interpolation=cv2.INTER_AREA)
     # Turn it around its own middle, and move that middle to its place.
     canvas_size = canvas.shape[1::-1]
@@ -349,7 +346,6 @@ class Painter(torch.utils.data.Dataset):
         """Berries and other fruit on a background, and the boxes of what is visible of
         the berries."""
         canvas = self.background(rng, width, height)
-        sides = np.array([width, height])
         middle = rng.uniform(0.3, 0.7, 2)
         spread = rng.uniform(0.1, 0.3)
         layout = rng.choice(len(LAYOUTS), p=[chance for chance, *_ in LAYOUTS])
@@ -371,7 +367,7 @@ class Painter(torch.utils.data.Dataset):
             patch = self.patch(rng, is_berry)
             patch = np.clip(patch * [*light, 1], 0, 255).astype(np.uint8)
             side = max(size * rng.uniform(0.75, 1.25) * max(width, height), 6)
-            centre = rng.normal(middle, spread) * sides
+            centre = rng.normal(middle, spread) * [width, height]
             mask = lay(rng, canvas, patch, side, centre)
             areas.append(mask.sum())
             owner[mask] = len(areas) if is_berry else 0

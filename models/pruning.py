@@ -23,8 +23,14 @@ def prune(trunk, batches):
     pictures like these, each mixed by fade() with some grey.
 
     batches: the pictures, each (n, 3, height, width), float32 from 0 to 1."""
-    measured = measure(trunk, batches)
-    for block, (mean, covariance) in zip(trunk.blocks, measured, strict=True):
+    # What goes into a block, for each batch: (n, channels, height, width).
+    inputs = []
+    for number, images in enumerate(batches):
+        inputs.append(trunk.before_blocks(fade(images, seed=number)))
+    for block in trunk.blocks:
+        mean, covariance = measure(block, inputs)
+        # What goes into the next block, as long as this one has all its channels.
+        inputs = [block(features) for features in inputs]
         # (outputs, channels)
         weights = block.project.weight[:, :, 0, 0].double()
         kept = channels_to_keep(covariance, weights)
@@ -42,28 +48,21 @@ def prune(trunk, batches):
         block.depthwise.groups = len(kept)
 
 
-def measure(trunk, batches):
-    """For each block (mean, covariance) of its channels, just before project, over all
-    places of all pictures: (channels,) and (channels, channels), float64."""
-    places = [0] * len(trunk.blocks)
-    sums = [0] * len(trunk.blocks)
-    products = [0] * len(trunk.blocks)
-    for batch_number, images in enumerate(batches):
-        features = trunk.before_blocks(fade(images, seed=batch_number))
-        for number, block in enumerate(trunk.blocks):
-            # From (n, channels, height, width) to (channels, places).
-            values = block.widened(features).transpose(0, 1).flatten(1)
-            places[number] += values.shape[1]
-            # double(), to add up the batches: float32 would lose too much.
-            sums[number] += values.sum(1).double()
-            products[number] += (values @ values.T).double()
-            features = block(features)
-    measured = []
-    for count, total, product in zip(places, sums, products, strict=True):
-        mean = total / count
-        covariance = product / count - torch.outer(mean, mean)
-        measured.append((mean, covariance))
-    return measured
+def measure(block, inputs):
+    """Mean and covariance of a block's channels, just before project, over all places
+    of all pictures: (channels,) and (channels, channels), float64."""
+    places = 0
+    total = 0
+    products = 0
+    for features in inputs:
+        # From (n, channels, height, width) to (channels, places).
+        values = block.widened(features).transpose(0, 1).flatten(1)
+        places += values.shape[1]
+        # double(), to add up the batches: float32 would lose too much.
+        total += values.sum(1).double()
+        products += (values @ values.T).double()
+    mean = total / places
+    return mean, products / places - torch.outer(mean, mean)
 
 
 def fade(images, seed):

@@ -76,17 +76,15 @@ def figures(rows, threshold=THRESHOLD):
     right = sum(verdicts)
     drawn = len(verdicts)
     wanted = sum(row.ripe for row in rows)
-    found = sum(with_ripe)
-    false = sum(without_any)
-    total = len(with_ripe) + len(without_any)
-    answered_rightly = found + len(without_any) - false
-    accuracy = answered_rightly / total if total else 1
+    # Of each picture of the two groups: is the question answered rightly?
+    answers = with_ripe + [not got_box for got_box in without_any]
+    accuracy = sum(answers) / len(answers) if answers else 1
     line = ""
     if wanted:
         line += f"P {right / max(drawn, 1):.3f} R {right / wanted:.3f} "
         line += f"F1 {2 * right / (drawn + wanted):.3f} "
-    line += f"image {accuracy:.3f} found {found}/{len(with_ripe)} "
-    line += f"false {false}/{len(without_any)}"
+    line += f"image {accuracy:.3f} found {sum(with_ripe)}/{len(with_ripe)} "
+    line += f"false {sum(without_any)}/{len(without_any)}"
     return line
 
 

@@ -26,7 +26,6 @@ pruning.py, score.py, then this file.
 
 import argparse
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -75,7 +74,7 @@ def save_checkpoint(args, parts, step):
     state |= {"step": step, "steps": args.steps, "seed": args.seed}
     draft = args.checkpoint.with_suffix(".draft")
     torch.save(state, draft)
-    os.replace(draft, args.checkpoint)
+    draft.replace(args.checkpoint)
 
 
 def load_checkpoint(args, parts, device):

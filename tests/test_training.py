@@ -540,7 +540,7 @@ def test_a_pruned_trunk_gives_nearly_the_same(torch_is_here):
     trunk = network.Trunk()
     trunk.load_imagenet()
     image = cv2.imread(str(PICTURES / "strawberries.jpg"))
-    pictures = torch.from_numpy(answers.to_blob(answers.letterbox(image)[0]))
+    pictures = torch.from_numpy(answers.to_blob(image)[0])
     with torch.no_grad():
         before = trunk(pictures)
         widths = [block.depthwise.groups for block in trunk.blocks]
