@@ -12,8 +12,9 @@ Notes  flask > app; app > decorater > route; app > run
 from flask import Flask
 
 # The app object is your web application.
-# Python gives every file a name, __name__. With it Flask finds the folder of the app:
-# there it looks for other files of the app, such as pictures.
+# Python gives every file a name, __name__. With it Flask finds the folder of the app.
+# If there is a folder "static" in it, for example with pictures, Flask answers
+# /static/cat.jpg with the file cat.jpg. (This app has none.)
 app = Flask(__name__)
 
 

@@ -29,13 +29,13 @@ def even(number):
 # matches the path. What it returns is the answer.
 @app.errorhandler(404)
 def page_not_found(error):
-    # error is the exception. It holds a code (404), a name and a description. In the
-    # description the client chooses only a number here, which can do no harm. In other
-    # apps it may choose any text, so escape the description.
+    # error is the exception. It holds a code (404), a name and a description. Here the
+    # client chooses only a number in the description, which can do no harm. In another
+    # app the client may choose any text, so escape the description.
     reason = f"{error.code} {error.name}: {escape(error.description)}"
     page = f"<h1>404 Error</h1>\n<p>{reason}</p>"
     # A function can return two values: the body and the status. If you return only
-    # page, the status is 200.
+    # page, the status is 200. (A third value may be a dict of headers.)
     return page, 404
 
 
@@ -72,7 +72,8 @@ def fruit(number):
 # this page.
 # error is not the IndexError, but an InternalServerError; the IndexError is
 # error.original_exception.
-# With debug=True Flask does not call this function: the client gets the traceback.
+# With debug=True Flask does not call this function for an exception of Python: the
+# client gets the traceback.
 @app.errorhandler(500)
 def server_error(error):
     return "<h1>500 Error</h1>\n<p>The mistake is ours, not yours.</p>", 500

@@ -46,8 +46,8 @@ def before_request():
 # Flask turns what the view returned into a response: an object with the status, the
 # headers and the body. Flask passes it to this hook before sending it. The client sees
 # the steps in the header X-Steps.
-# The hook must take the response and return it: otherwise the client gets a 500
-# (notes: mistake 11).
+# The hook must take the response and return it, or another one: otherwise the client
+# gets a 500 (notes: mistake 11).
 @app.after_request
 def after_request(response):
     add_step("after_request")
@@ -118,5 +118,5 @@ if __name__ == "__main__":
 #     curl -s "http://127.0.0.1:8080/closed"
 #     #=> open since ...
 # The hook returns None now, so the request goes on to the view.
-# 1 / 0 raises an exception: what does the client get when a before_request hook
-# raises one?
+# Write 1 / 0 as the first line of stop_closed(): what does the client get when a
+# before_request hook raises an exception?

@@ -22,18 +22,20 @@ app = Flask(__name__)
 # When the next message would bring exam_log.log to 2000 bytes (maxBytes), that file
 # becomes exam_log.log.1, and a new exam_log.log starts. The old .1 becomes .2, and so
 # on; .10, with the oldest messages, is deleted (backupCount).
-# With delay=True the file is created with the first message, not when the lesson
-# starts.
+# With encoding="utf-8" it can hold Korean letters on every system.
+# With delay=True it is created with the first message, not when the lesson starts.
 file_handler = RotatingFileHandler(
-    "exam_log.log", maxBytes=2000, backupCount=10, delay=True
+    "exam_log.log", maxBytes=2000, backupCount=10, encoding="utf-8", delay=True
 )
 
-# Each line holds the time, the level and the message. The level says how important the
-# message is. logging puts the time in the place of %(asctime)s, and so on.
+# The time and the level stand in front of each message. The level says how important
+# the message is. logging puts the time in the place of %(asctime)s, and so on.
 file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
 
 # app.logger has a handler for the terminal from the start. From here on app.logger
-# writes into the file as well.
+# writes into the file as well. If a view raises an exception, Flask logs the traceback
+# with app.logger: so the file gets it, too. The server's line for each request, such as
+# "GET /fill HTTP/1.1" 200, comes from another logger: it is in the terminal only.
 # The notes have "if not app.debug:" before this. That is too early: at the end of the
 # program app.run(debug=True) would turn debug on (notes: mistake 18).
 app.logger.addHandler(file_handler)

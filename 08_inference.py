@@ -118,8 +118,9 @@ def inference(img, model_type):
 
 # What the client asks for. A 400 (in JSON: see json_error() in part 3) names the field,
 # shows what is wrong (at most 40 characters of it), and says what is allowed. "!r" puts
-# a value in quotes, and writes a newline as \n. (For a number of your own: float("nan")
-# raises no error. Check it with "if not 0 <= number <= 1", which finds nan, too.)
+# a value in quotes, and writes a newline as \n. (None of these fields is a number. If
+# you add one: float("nan") raises no error, but gives NaN, "not a number". A check such
+# as "if not 0 <= number <= 1" finds NaN, too.)
 
 
 def asked_model():
@@ -206,9 +207,10 @@ def resized(img, longer_side):
     new_width = max(1, round(width * scale))
     new_height = max(1, round(height * scale))
     # Mind the order: cv2.resize wants (width, height), img.shape begins with (height,
-    # width). Most pictures become smaller here, and INTER_AREA is the way to do that:
-    # each new pixel is the mean of the old ones in its place.
+    # width).
     size = (new_width, new_height)
+    # Most pictures become smaller here, and INTER_AREA is the way to do that: each new
+    # pixel is the mean of the old ones in its place.
     return cv2.resize(img, size, interpolation=cv2.INTER_AREA), scale
 
 
@@ -316,7 +318,7 @@ def find_strawberries(img):
     scores = numbers[0]
     # A cell counts if its score is high enough and no neighbour has a higher one.
     # dilate() gives for each cell the highest score in the 3 x 3 cells around it,
-    # itself included. (The ones say which cells: all of the 3 x 3.)
+    # itself included. (np.ones((3, 3)) says which of them count: all nine.)
     highest_near = cv2.dilate(scores, np.ones((3, 3)))
     # "&" is "and" for each cell: is_middle holds True or False for each.
     is_middle = (scores >= THRESHOLD) & (scores == highest_near)
@@ -350,8 +352,9 @@ def find_strawberries(img):
 # Add your own model here, and its function above: the end of this file has an example.
 # After a restart the page and the error message list it, and ?draw=1 works with it. If
 # your model needs a file, for example a neural network, read it outside the function,
-# as NET is read above: then every worker reads it once, while it starts. If it looks at
-# pictures larger than ENOUGH_SIDE (part 3), make that number larger.
+# as NET is read above: then every worker reads it once, while the worker starts. If
+# your model looks at pictures larger than ENOUGH_SIDE (part 3), make that number
+# larger.
 # The server's terminal shows what your model print()s or writes with
 # app.logger.warning(). If it raises an exception, the client gets a 500, and the
 # terminal shows the traceback. If the traceback names answer_in_pixels_of_upload(),
@@ -359,8 +362,9 @@ def find_strawberries(img):
 # wrong value: not a list, or an item that detection() did not make, or a box with NaN.
 # Each picture may take at most MAX_SECONDS (3) and, on Linux, MAX_MEMORY (280 MB). If
 # your model needs more, the client gets a 400 that blames the picture: make these two
-# numbers in part 4 larger. (It gets such a 400 as well if your model ends the worker.
-# In the terminal you see "a worker was ended" or "a worker has crashed".)
+# numbers in part 4 larger. The client gets such a 400 as well if your model ends the
+# worker. The terminal shows "a worker was ended" if it was too slow, and "a worker has
+# crashed" if it ended by itself.
 # If your model keeps more than MAX_KEPT (60 MB) from picture to picture, make that one
 # larger, too: otherwise, on Linux, the worker is replaced after the picture.
 # Change MODELS and the limits in this file, not in one that imports it: the workers
@@ -381,8 +385,9 @@ def check_format(data):
     an animated PNG.
 
     OpenCV reads more formats, but photographs seldom come in them, and each has a
-    decoder of its own that a bad file can attack. (If you allow one more, change the
-    page in part 5, too: where "image/webp" and "WebP" stand.)"""
+    decoder of its own (the code that makes pixels of the file), which a bad file can
+    attack. (If you allow one more, change the page in part 5, too: where "image/webp"
+    and "WebP" stand.)"""
     # A JPEG starts with the bytes \xff (255) and \xd8 (216). The next \xff begins its
     # first segment (see jpeg_size()).
     is_jpeg = data.startswith(b"\xff\xd8\xff")
@@ -476,7 +481,7 @@ def choose_reduction(data):
 def jpeg_size(data):
     """(width, height) as a JPEG's header says; None if there is no such header.
 
-    You may skip the inside: it looks for the header among the first bytes."""
+    You may skip the inside: it goes from piece to piece until it finds the header."""
     if not data.startswith(b"\xff\xd8"):
         return None
     # After two bytes come segments: \xff, a kind (1 byte), a length (2 bytes), and
@@ -551,9 +556,8 @@ def draw_detections(img, detections):
     for box in boxes:
         cv2.rectangle(drawn, box, PINK, thickness)
 
-    for number, found in enumerate(detections):
-        x, y = boxes[number][:2]
-        box_width = boxes[number][2]
+    for found, box in zip(detections, boxes):
+        x, y, box_width, _ = box
         score = f"{found['score']:.2f}"
         text = f"{found['label'][:MAX_LABEL]} {score}"
         label_width, label_height, to_baseline = label_size(text, font_scale)
@@ -625,7 +629,8 @@ def json_error(error):
 # How large a request may be, in bytes: a few photographs of a phone.
 MAX_REQUEST = 16_000_000
 MEGABYTES = MAX_REQUEST // 1_000_000
-# For requests of curl -F and of the page: how many fields and files together.
+# For requests of curl -F and of the page: how many parts, that is fields and files
+# together.
 MAX_PARTS = 20
 # How many bytes in each text field, and in the headers of each file. (Keep it above
 # 70000: Werkzeug reads pieces of 65536 bytes, and a piece must fit, with a few more.)
@@ -645,6 +650,7 @@ class StrictRequest(Request):
 
     def make_form_data_parser(self):
         parser = super().make_form_data_parser()
+        # With True, as it was, the parser would catch the ValueError itself.
         parser.silent = False
         return parser
 
@@ -673,14 +679,14 @@ def read_form():
         # For example, the disk is full: Flask puts a large file into a temporary file.
         # Do not pass this error on: Flask would log it together with the path. This
         # hook runs before Flask answers 404, so the client may have chosen any path,
-        # even one with a newline (lesson 5): with it she could write false lines into
-        # the log. So log it here: exception() is error(), with the traceback.
+        # even one with a newline (lesson 5): with it the client could write false lines
+        # into the log. So log it here: exception() is error(), with the traceback.
         app.logger.exception("the body of a request could not be read")
         abort(500)
     except Exception:
-        # ValueError: see StrictRequest; under waitress also a URL that is not UTF-8.
-        # Servers such as gunicorn have their own exceptions for a body that breaks the
-        # rules of HTTP.
+        # ValueError: see StrictRequest. Under waitress, a server for real use, a URL
+        # that is not UTF-8 is a ValueError, too. Another such server, gunicorn, has
+        # exceptions of its own for a body that breaks the rules of HTTP.
         abort(400, "request: its URL or its body cannot be read")
 
 
@@ -855,8 +861,9 @@ class Worker:
             # Wait until the process says "ready", or has ended (process.sentinel stands
             # for its end).
             multiprocessing.connection.wait([self.pipe, process.sentinel])
-            # It has ended, but the pipe does not know: on Windows a copy of the other
-            # end can be left over. recv() would wait for ever.
+            # If nothing has come, the process has ended. But the pipe need not know: on
+            # Windows a copy of the other end can be left over. recv() would wait for
+            # ever.
             if not self.pipe.poll():
                 raise EOFError("it ended before it was ready")
             # Take "ready" out of the pipe. If the process has ended, this raises
@@ -1161,8 +1168,8 @@ def held_memory():
         return 0
     with open("/proc/self/status") as status:
         for line in status:
-            # Such as "VmData:   132848 kB". It counts what RLIMIT_DATA, below, limits;
-            # what the process has never used counts, too.
+            # Such as "VmData:   132848 kB". Memory that the process has never used
+            # counts, too: just so RLIMIT_DATA, below, counts.
             if line.startswith("VmData:"):
                 return int(line.split()[1]) * 1024
 

@@ -56,8 +56,9 @@ curl -s -w '%{http_code}\n' "$URL/"
 #=> ...
 #=> 404
 
-# "/hello/" is not "/hello": no route matches it. With --headers HTTPie prints only the
-# headers of the answer.
+# "/hello/" is not "/hello": no route matches it. (If the route were "/hello/", Flask
+# would answer "/hello", too: with the status 308, which sends the client on to
+# "/hello/".) With --headers HTTPie prints only the headers of the answer.
 http --headers "$URL/hello/"
 #=> HTTP/1.1 404 NOT FOUND
 #=> ...

@@ -38,9 +38,10 @@ ls -1 exam_log.log exam_log.log.1
 #=> exam_log.log
 #=> exam_log.log.1
 
-# No log file is larger than 2000 bytes: find lists the larger ones (-size +2000c; c
-# means bytes) in this folder (-maxdepth 1), and awk counts its lines. 0: none. (If you
-# see a number above 0, a file is left that you made with another maxBytes: delete it.)
+# How many log files are larger than 2000 bytes? None, so the answer is 0. find lists
+# them (-size +2000c; c means bytes), only in this folder (-maxdepth 1), and awk counts
+# the lines. (If you see a number above 0, a file is left that you made with another
+# maxBytes: delete it.)
 find . -maxdepth 1 -name 'exam_log.log*' -size +2000c | awk 'END { print NR }'
 #=> 0
 
