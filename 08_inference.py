@@ -184,15 +184,16 @@ def detection(img, label, score, box):
     if not 0 <= score <= 1:
         raise ValueError(f"score: {score} is not from 0 to 1")
     # Cut off what lies outside the picture: np.clip(x, 0, 640) is 0 if x is less than
-    # 0, and 640 if x is more than 640. (float() turns NumPy's numbers into Python's:
-    # jsonify does not take most of NumPy's.)
-    left = float(np.clip(x, 0, img_width))
-    top = float(np.clip(y, 0, img_height))
-    right = float(np.clip(x + width, 0, img_width))
-    bottom = float(np.clip(y + height, 0, img_height))
+    # 0, and 640 if x is more than 640.
+    left = np.clip(x, 0, img_width)
+    top = np.clip(y, 0, img_height)
+    right = np.clip(x + width, 0, img_width)
+    bottom = np.clip(y + height, 0, img_height)
     # Part 3 rounds the box to whole pixels for the JSON, and makes it at least 1 x 1.
     return {
         "label": str(label),
+        # float() turns a number of NumPy into one of Python: jsonify does not take most
+        # of NumPy's.
         "score": round(float(score), 3),
         "box": [left, top, right - left, bottom - top],
     }
@@ -482,9 +483,7 @@ def jpeg_size(data):
     """(width, height) as a JPEG's header says; None if there is no such header.
 
     You may skip the inside: it goes from piece to piece until it finds the header."""
-    if not data.startswith(b"\xff\xd8"):
-        return None
-    # After two bytes come segments: \xff, a kind (1 byte), a length (2 bytes), and
+    # After two bytes, \xff and \xd8, come segments: \xff, a kind (1 byte), a length (2 bytes), and
     # what the segment holds. The length counts its own two bytes. Two bytes a and b
     # are the number 256 * a + b: from_bytes() calls this order "big".
     position = 2

@@ -234,6 +234,22 @@ def test_draw_of_a_large_picture_has_a_sensible_size(server):
         assert 800 <= decoded(response.content).shape[1] <= 1600
 
 
+def test_boxes_in_a_smaller_drawing(server):
+    """A PNG is not read smaller. But it is drawn with 1600 pixels, half of these."""
+    large = png(cv2.resize(decoded(BERRIES), (3200, 2400)))
+    response = upload(server, ("large", large), query="?draw=1")
+    pink = is_pink(decoded(response.content))
+    assert pink.shape == (1200, 1600)
+    detections = result_of(server, large)["detections"]
+    assert detections
+    for found in detections:
+        x, y, width, height = np.array(found["box"]) // 2
+        left = pink[y : y + height, max(x - 3, 0) : x + 4]
+        right = pink[y : y + height, x + width - 3 : x + width + 4]
+        assert left.any(axis=1).mean() > 0.9
+        assert right.any(axis=1).mean() > 0.9
+
+
 def test_draw_0_is_json(server):
     response = upload(server, ("p", BERRIES), query="?draw=0")
     assert response.json()["results"] == [result_of(server, BERRIES)]
@@ -288,6 +304,17 @@ def test_a_score_that_is_none_is_a_mistake(score, module):
         module.detection(plain(40, 30), "x", score, (5, 5, 10, 20))
 
 
+def test_numbers_of_numpy_become_json(module):
+    """jsonify() takes no np.float32."""
+    box = np.array([5, 5, 10, 20], np.float32)
+    found = module.detection(plain(40, 30), "x", np.float32(0.5), box)
+    img = plain(40, 30)
+    answer = module.answer_in_pixels_of_upload(png(img), img, 1, [found])
+    with module.app.app_context():
+        json = module.jsonify(answer).json
+    assert json["detections"] == [{"label": "x", "score": 0.5, "box": [5, 5, 10, 20]}]
+
+
 def test_a_label_that_is_a_number_becomes_a_text(module):
     """draw_detections() cuts the label like a text, and jsonify() takes no np.int64."""
     found = module.detection(plain(40, 30), np.int64(7), 1, (5, 5, 10, 20))
@@ -319,6 +346,31 @@ def test_a_model_that_needs_too_much_memory(module, monkeypatch, greedy):
     assert answer == ("bad picture", TOO_MUCH_MEMORY)
 
 
+def test_too_little_memory_for_a_qr_code(module, monkeypatch):
+    """The picture is refused. The code is not just left out."""
+
+    class Detector:
+        def decodeBytes(self, img, corners):
+            raise cv2.error("Failed to allocate: Insufficient memory")
+
+    with pytest.raises(cv2.error):
+        module.read_qrcode(Detector(), plain(9, 9), np.zeros((4, 2)))
+
+
+def test_qr_codes_are_not_looked_for_in_an_enlarged_picture(module, monkeypatch):
+    sizes = []
+    resized = module.resized
+
+    def noted(img, longer_side):
+        sizes.append(longer_side)
+        return resized(img, longer_side)
+
+    monkeypatch.setattr(module, "resized", noted)
+    for side in (300, 5000):
+        assert module.find_qrcodes(plain(side, side)) == []
+    assert sizes == [300, module.QR_SIDE]
+
+
 @pytest.mark.parametrize("text", ["Insufficient memory", "std::bad_alloc"])
 def test_errors_of_opencv_that_mean_too_little_memory(module, text):
     assert module.is_out_of_memory(cv2.error(f"Failed to allocate: {text}"))
@@ -341,6 +393,7 @@ def test_the_size_in_the_header_of_a_jpeg(module, kind):
         b"RIFF\0\0\0\0AVI ",
         b"GIF89a",
         b"BM",
+        b"BM\0\0\0\0\0\0WEBP",
         # OpenCV would take these two for AVIF.
         b"RIFFftypWEBP",
         b"\xff\xd8\xff\xe0ftyp",
@@ -383,13 +436,18 @@ def test_what_the_network_answers_becomes_boxes(module, monkeypatch):
     # Two berries: the boxes share 52 of 116.
     cells[0, 0, 70, 60] = 0.7
     cells[0, 0, 70, 68] = 0.6
+    # One berry: the box of the second cell is only a quarter as large, but the first
+    # cell is its neighbour, and has a higher score.
+    cells[0, 0, 5, 80] = 0.95
+    cells[0, 0, 5, 81] = 0.5
+    cells[0, 1:, 5, 81] = [20, 15, 22, 25]
     net = SimpleNamespace(setInput=lambda blob: None, forward=lambda: cells)
     monkeypatch.setattr(module, "NET", net)
     found = module.find_strawberries(plain(384, 384))
-    assert [berry["score"] for berry in found] == [0.9, 0.7, 0.6, 0.451]
+    assert [berry["score"] for berry in found] == [0.95, 0.9, 0.7, 0.6, 0.451]
     # The middle of row 30, column 20 is (82, 122).
-    assert found[3]["label"] == "strawberry"
-    assert found[3]["box"] == [82 - 40, 122 - 30, 40 + 44, 30 + 50]
+    assert found[4]["label"] == "strawberry"
+    assert found[4]["box"] == [82 - 40, 122 - 30, 40 + 44, 30 + 50]
 
 
 @pytest.mark.parametrize(
@@ -547,6 +605,36 @@ def test_an_error_keeps_its_headers(server):
     response = requests.get(f"{server.url}/inference", timeout=60)
     assert set(response.headers["Allow"].split(", ")) == {"POST", "PUT", "OPTIONS"}
     check_refused(response, 405, "The method is not allowed for the requested URL.")
+
+
+def test_a_request_at_its_limits_is_answered(server):
+    """Ten files; twenty parts; text fields of 100 kB."""
+    response = upload(server, *[("p", png(plain(9, 9)))] * 10)
+    assert len(response.json()["results"]) == 10
+    fields = {f"field {number}": "x" for number in range(19)}
+    fields["field 0"] = "x" * 99_999
+    response = upload(
+        server, ("p", CODES), model_type="qrcode", **{"more": "x" * 99_999}
+    )
+    assert response.status_code == 200
+    response = requests.post(
+        f"{server.url}/exam", data=fields, files={"file": GOOD}, timeout=60
+    )
+    assert response.json()["form"] == fields
+
+
+def test_of_two_values_of_one_name_exam_shows_the_first(server):
+    response = requests.post(
+        f"{server.url}/exam?a=1&a=2",
+        data=[("b", "1"), ("b", "2")],
+        files=[("c", ("1", b"x")), ("c", ("2", b""))],
+        timeout=60,
+    )
+    assert response.json() == {
+        "args": {"a": "1"},
+        "form": {"b": "1"},
+        "files": {"c": {"filename": "1", "bytes": 1}},
+    }
 
 
 @pytest.mark.parametrize("path", ["/inference", "/exam"])

@@ -146,6 +146,9 @@ def test_the_sample(browser, width):
     assert page_width(browser) <= width
     scores = [text.removeprefix("strawberry ") for text in texts(browser, "li")]
     assert all(re.fullmatch(r"0\.\d\d", score) for score in scores)
+    # The list has the numbers of the boxes, and a screen reader reads only the list.
+    assert texts(browser, "ol > li") == texts(browser, "li")
+    assert browser.find_elements(By.CSS_SELECTOR, 'figure[aria-hidden="true"] .box')
     labels = [f"{number}: {score}" for number, score in enumerate(scores, 1)]
     assert texts(browser, ".box span") == labels
     assert_boxes_are_right(browser)
@@ -302,8 +305,10 @@ def test_a_picture_is_chosen_while_the_sample_is_loading(browser, ends_well):
     assert wait_for_messages(browser, 1) == expected
 
 
-def test_a_new_search_ends_an_earlier_one(browser):
-    """Of the earlier pictures the rest is not looked at, and nothing is shown."""
+@pytest.mark.parametrize("sample_comes", ["before", "after"])
+def test_a_new_search_ends_an_earlier_one(browser, sample_comes):
+    """Of the earlier pictures the rest is not looked at, and nothing is shown. The
+    sample may come before or after the answer to the first picture."""
     script = """
     const lesson = window.fetch;
     window.asked = [];
@@ -314,19 +319,27 @@ def test_a_new_search_ends_an_earlier_one(browser):
           await new Promise((resolve) => { window.letFirstGo = resolve; });
         }
       }
+      if (url === "/sample.jpg" && arguments[0]) {
+        await new Promise((resolve) => { window.letSampleCome = resolve; });
+      }
       return lesson(url, options);
     };
     """
-    browser.execute_script(script)
+    browser.execute_script(script, sample_comes == "after")
     choose(browser, PICTURES / "qrcode.png", PICTURES / "draw.py")
     wait = WebDriverWait(browser, 10)
     wait.until(lambda browser: browser.execute_script("return window.asked.length"))
     browser.find_element(By.ID, "sample").click()
     expected = ["3개를 찾았습니다 · 3 found"]
+    if sample_comes == "after":
+        browser.execute_script("window.letFirstGo()")
+        # Time for the rest of the first search, if it went on.
+        time.sleep(1)
+        browser.execute_script("window.letSampleCome()")
     wait.until(lambda browser: texts(browser, "#results > p") == expected)
-    browser.execute_script("window.letFirstGo()")
-    # Time for the rest of the first search, if it went on.
-    time.sleep(1)
+    if sample_comes == "before":
+        browser.execute_script("window.letFirstGo()")
+        time.sleep(1)
     assert browser.execute_script("return window.asked") == [
         "qrcode.png",
         "strawberries.jpg",

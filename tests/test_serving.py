@@ -572,7 +572,7 @@ class SlowClients:
         self.start = time.monotonic()
         self.silent = {}
         self.dripping = {}
-        # Which servers have hung up on silent clients after 15 seconds.
+        # Which servers have hung up on clients of each kind after 15 seconds.
         self.closed_early = None
         for name, port in self.ports.items():
             self.silent[name] = begun(port, SILENT[name], HALF)
@@ -587,7 +587,10 @@ class SlowClients:
         while not self.ended.wait(15):
             if self.closed_early is None:
                 self.closed_early = [
-                    name for name, socks in self.silent.items() if is_answered(socks)
+                    (name, kind)
+                    for kind in ("silent", "dripping")
+                    for name, socks in getattr(self, kind).items()
+                    if is_answered(socks)
                 ]
             for socks in self.dripping.values():
                 for sock in socks:

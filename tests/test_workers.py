@@ -117,6 +117,8 @@ def test_a_worker_is_killed_in_the_middle_of_a_picture(server):
         first_to_compute(before).kill()
     check_refused(response.result(), 400, f"img_file: 'x' {CRASHED}")
     assert "a worker has crashed: exit code " in server.log
+    if os.name == "posix":
+        assert f"exit code -{signal.SIGKILL:d}\n" in server.log
     # It is replaced without a further request.
     wait_until(lambda: len(workers_of(server)) == len(before))
     for _ in range(2 * len(before)):
@@ -132,6 +134,21 @@ def test_all_workers_are_killed_while_they_wait(server):
     for _ in range(2 * len(before)):
         result_of(server, BERRIES)
     wait_until(lambda: len(workers_of(server)) == len(before))
+
+
+def test_ctrl_c_does_not_end_a_worker(server, posix):
+    """Nor one that was started in place of a dead one. A terminal sends SIGINT to the
+    server and to its workers; here only to the workers."""
+    for process in ready_workers_of(server):
+        process.kill()
+    for _ in range(2 * WORKERS):
+        result_of(server, BERRIES)
+    workers = ready_workers_of(server)
+    for process in workers:
+        process.send_signal(signal.SIGINT)
+    for _ in range(2 * WORKERS):
+        result_of(server, BERRIES)
+    assert workers_of(server) == workers
 
 
 def test_workers_that_do_not_answer_are_replaced(server, posix):
@@ -286,6 +303,53 @@ def test_a_worker_that_keeps_memory_is_replaced(worker, capfd):
 
 
 @pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
+def test_a_worker_that_has_kept_too_much_ends_at_once(worker):
+    """No thread of it keeps it alive: so the next request need not wait for its end."""
+    process = worker.process
+    assert worker.ask(SCATTERED, "strawberry", False)[0] == "ok"
+    process.join(2)
+    assert process.exitcode == 0
+
+
+def test_the_limit_is_beyond_what_a_worker_holds(fresh, monkeypatch):
+    """Also after a picture that has left a little behind."""
+
+    class Pipe:
+        """Two pictures come, then the server is gone."""
+
+        received = iter([("strawberry", False), b"", ("strawberry", False), b""])
+
+        def send(self, answer):
+            pass
+
+        def recv(self):
+            try:
+                return next(self.received)
+            except StopIteration:
+                raise EOFError from None
+
+        recv_bytes = recv
+
+    limits = []
+    # At the start, and before each picture.
+    held = iter([100, 100, 120, 130])
+    monkeypatch.setattr(fresh, "held_memory", lambda: next(held))
+    monkeypatch.setattr(fresh, "limit_memory", limits.append)
+    for name in ("signal.signal", "send_decoder_messages_nowhere", "end_with_server"):
+        monkeypatch.setattr(f"08_inference.{name}", lambda *_: None)
+    threads = cv2.getNumThreads()
+    fresh.run_worker(Pipe())
+    cv2.setNumThreads(threads)
+    assert limits == [fresh.MAX_MEMORY + number for number in (100, 120, 130)]
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (4, 4), (64, 8), (None, 1)])
+def test_a_worker_for_each_core_but_at_most_eight(cores, workers, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert imported("08_inference").WORKERS == workers
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
 def test_under_a_limit_of_the_system(tmp_path):
     """400 MB for each process. A worker wants 150 MB at its start and MAX_MEMORY (280
     MB) on top, which is more: it must take the lower limit."""
@@ -349,13 +413,15 @@ def not_starting(error):
         ("threading.Thread", not_starting(RuntimeError("can't start new thread"))),
     ],
 )
-def test_a_worker_that_cannot_start_is_not_lost(name, fake, fresh, monkeypatch):
-    """For example because the server has too many open files."""
+def test_a_worker_that_cannot_start_is_not_lost(name, fake, fresh, monkeypatch, caplog):
+    """For example because the server has too many open files. The log says why."""
     worker = fresh.Worker()
     with monkeypatch.context() as patch:
         patch.setattr(f"08_inference.{name}", fake)
         fresh.start_in_background(worker)
         wait_until(lambda: fresh.idle_workers.workers)
+    if name != "threading.Thread":
+        assert "a worker did not start: " in caplog.text
     status, answer = worker.ask(BERRIES, "strawberry", False)
     assert (status, len(answer["detections"])) == ("ok", 3)
     worker.stop()
