@@ -97,7 +97,7 @@ class Client:
         self.connect()
         try:
             self.sock.sendall(request)
-        except (BrokenPipeError, ConnectionResetError):
+        except ConnectionError:
             # A server may say no before it has read everything: read its answer.
             pass
         data = b""
@@ -206,14 +206,14 @@ def imported_lesson():
 
 def commands():
     """{server: command}: the first line of docs/serving.md that begins as below."""
-    text = SERVING.read_text(encoding="utf-8").splitlines()
+    lines = SERVING.read_text(encoding="utf-8").splitlines()
     beginnings = {"python": "python 08_inference.py"}
     if sys.platform != "win32":
         beginnings["gunicorn"] = "gunicorn 08_inference:app"
     beginnings["waitress"] = 'python -c "import importlib, waitress;'
     found = {}
     for name, beginning in beginnings.items():
-        found[name] = next(line for line in text if line.startswith(beginning))
+        found[name] = next(line for line in lines if line.startswith(beginning))
     return found
 
 
@@ -399,8 +399,9 @@ def show(lines):
 
 def enlarged(width, height):
     """The drawn strawberries as the bytes of a JPEG of this size."""
-    size = (width, height)
-    img = cv2.resize(cv2.imread(str(PICTURE)), size, interpolation=cv2.INTER_CUBIC)
+    # Not imread(): on Windows it finds no file in a folder with Korean letters.
+    drawn = cv2.imdecode(np.fromfile(PICTURE, np.uint8), cv2.IMREAD_COLOR)
+    img = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_CUBIC)
     return cv2.imencode(".jpg", img)[1].tobytes()
 
 

@@ -4,7 +4,7 @@
     sh scripts/run.sh 3           play lesson 3 (03 and 03_errorhandler.py work as well)
     sh scripts/run.sh 8 my.jpg    play lesson 8 with your own photograph
     sh scripts/run.sh watch 3     play lesson 3 again whenever you save it or its script
-    sh scripts/run.sh setup       only install the packages of all lessons (in run.sh)
+    sh scripts/run.sh setup       only install the packages of all lessons
 
 A script is scripts/NN_name.sh. The lines "#=> " under a call are the promise: what the
 call prints. "#=> ..." stands for any number of lines, "..." inside a line for anything.
@@ -326,7 +326,8 @@ class Server:
             port = urlsplit(url).port
             raise NotPlayed(
                 f"Port {port} is in use. Stop the program that uses it "
-                f"(lsof -i :{port} names it), then run this again.\n"
+                f"(lsof -i :{port} names it; on Windows netstat -ano), "
+                "then run this again.\n"
                 "Is it the lesson, started by you? Then type\n"
                 f"sh scripts/run.sh {self.number} --url {url}"
             )
@@ -412,7 +413,11 @@ class Caller:
             raise ScriptError(f"{relative(script)}: there is no line 'URL=${{1:-…}}'")
         self.default_url = match[1]
         self.url = url or self.default_url
-        self.script = Path(os.path.relpath(script, cwd)).as_posix()
+        try:
+            script = os.path.relpath(script, cwd)
+        except ValueError:
+            pass  # on Windows no relative path leads to another drive
+        self.script = Path(script).as_posix()
         self.env = env
         self.photo = photo
         self.cwd = cwd
@@ -664,13 +669,16 @@ def say_server_lines(lines):
 def take_error_out_of_picture(command, folder):
     """If "-o answer.jpg" saved an error in place of a picture, delete and return it."""
     match = re.search(r" -o (\S+\.jpg)\b", command)
-    if not match or not (folder / match[1]).is_file():
+    if not match:
         return ""
-    data = (folder / match[1]).read_bytes()
+    file = folder / match[1]
+    if not file.is_file():
+        return ""
+    data = file.read_bytes()
     is_jpeg = data.startswith(b"\xff\xd8\xff")
     if is_jpeg:
         return ""
-    (folder / match[1]).unlink()
+    file.unlink()
     return data.decode(errors="replace")
 
 
@@ -762,7 +770,7 @@ def lesson_named(text):
     stem = Path(text).stem
     for lesson in LESSONS:
         number = number_of(lesson)
-        if stem == lesson.stem or (stem.isdecimal() and int(stem) == number):
+        if stem == lesson.stem or (text.isdecimal() and int(text) == number):
             return lesson
     return None
 

@@ -102,8 +102,8 @@ add_opencv() {
     esac
     echo "OpenCV needs a library that is missing here ($why)."
     echo "Taking opencv-python-headless, the same without windows."
-    # Both, if both are there: they have the same files. Twice quiet: without a warning
-    # about the one that is not there.
+    # Remove both: they have the same files. The second --quiet hides the warning about
+    # one that is not there.
     "$bin/python" -m pip uninstall --quiet --quiet --yes \
         opencv-python opencv-python-headless || return
     install "$(requirements | sed -n 's/^opencv-python/&-headless/p')" || return
@@ -112,10 +112,14 @@ add_opencv() {
 
 look_at_venv
 # kill -0: is there such a process?
-other=$(owner)
-if [ -n "$other" ] && kill -0 "$other" 2>/dev/null; then
-    stop "another run.sh is setting up .venv. When it is done, run this again."
-fi
+leave_it_to_another() {
+    other=$(owner)
+    if [ -n "$other" ] && kill -0 "$other" 2>/dev/null; then
+        stop "another run.sh is setting up .venv. When it is done, run this again." \
+            "(If there is none, remove .venv first.)"
+    fi
+}
+leave_it_to_another
 if ! is_ready ready; then
     echo "Setting up .venv: this once, less than a minute."
     if [ ! -e "$venv" ] || [ -f "$venv/made-by-run.sh" ]; then
@@ -123,6 +127,8 @@ if ! is_ready ready; then
             package=python$("$python" -c "$print_version")-venv
             stop "venv is missing. Debian, Ubuntu: apt install $package. Then run this again."
         fi
+        # Another one may have begun since.
+        leave_it_to_another
         rm -rf "$venv"
         mkdir "$venv" || exit 1
         echo $$ >"$venv/made-by-run.sh" || exit 1
@@ -162,7 +168,10 @@ esac
 
 # --- Go.
 
-[ "$(owner)" != $$ ] || : >"$venv/made-by-run.sh"
+# The set-up is over: another run.sh may begin one.
+if [ "$(owner)" = $$ ]; then
+    : >"$venv/made-by-run.sh"
+fi
 if [ "$*" = setup ]; then
     is_ready ready-for-8 || exit 1
     exit 0

@@ -7,7 +7,7 @@ CDPATH='' cd -- "$(dirname -- "$0")/.."
 sh scripts/run.sh setup
 bin=.venv/bin
 [ -d $bin ] || bin=.venv/Scripts
-# Again when requirements-test.txt changes, and when run.sh has made .venv anew.
+# Again when requirements-test.txt changes, and when run.sh has set up .venv again.
 wanted=$(cat .venv/ready requirements-test.txt | cksum)
 if [ "$(cat .venv/test-ready 2>/dev/null)" != "$wanted" ]; then
     echo "Adding what the tests need: this once."

@@ -446,6 +446,8 @@ def test_a_lesson_has_many_names():
     for name in "3", "03", "03_errorhandler", "03_errorhandler.py", str(LESSONS[2]):
         assert play.lesson_named(name) == LESSONS[2]
     assert play.lesson_named("scripts/03_errorhandler.sh") == LESSONS[2]
+    # A photograph, with the 8 forgotten.
+    assert play.lesson_named("3.jpg") is None
 
 
 def test_a_copy_of_a_lesson_is_no_lesson(copy):

@@ -486,6 +486,42 @@ def test_two_at_once(played_before, number, package, folder, tmp_path):
     assert run(folder, "1", PATH=path, PYTHON_INSIDE=inside)[0] == 0
 
 
+def test_two_at_once_that_both_found_no_venv(folder, tmp_path):
+    """The first looks whether Python has venv. Meanwhile the second begins."""
+    looking = tmp_path / "looking"
+    pip = tmp_path / "pip"
+    go_on = tmp_path / "go_on"
+    finish = tmp_path / "finish"
+    for pipe in (go_on, finish):
+        os.mkfifo(pipe)
+    # mkdir fails for the second.
+    looks = f'*ensurepip*) mkdir "{looking}" && exec cat "{go_on}"; exit 0 ;;\n'
+    python = FAKE_VENV.replace('*"-m venv"*)', f'{looks}*"-m venv"*)', 1)
+    install = f"""*-m*pip*"flask>"*) : >"{pip}"; exec cat "{finish}" ;;"""
+    inside = program(tmp_path / "inside", f'case "$*" in\n{install}\nesac')
+    path = machine(tmp_path, python3=python)
+    first = start(folder, "1", PATH=path, PYTHON_INSIDE=inside)
+    second = None
+    try:
+        wait_until(looking.exists, 30)
+        second = start(folder, "1", PATH=path, PYTHON_INSIDE=inside)
+        wait_until(pip.exists, 30)
+        (folder / ".venv" / "of-the-second").touch()
+        go_on.write_text("")
+        _, errors = first.communicate(timeout=30)
+        assert first.returncode == 1
+        assert "run.sh: another run.sh is setting up .venv. When it is" in errors
+        finish.write_text("")
+        second.communicate(timeout=30)
+        assert second.returncode == 0
+        assert (folder / ".venv" / "of-the-second").exists()
+    finally:
+        for process in filter(None, (first, second)):
+            # Where all is well there is nothing left of it.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
 def test_what_a_killed_set_up_has_left_is_made_anew(folder, tmp_path):
     """It could not remove .venv, which has the number of a process that is gone."""
     gone = subprocess.Popen(["true"])

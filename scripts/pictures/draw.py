@@ -1,9 +1,10 @@
 """Draws the pictures that scripts/08_inference.sh sends: strawberries and QR codes.
 
-Run    python scripts/pictures/draw.py [FOLDER]   (FOLDER: the one of this file)
+Run    python scripts/pictures/draw.py [FOLDER]
 
-Writes qrcode.png (two codes) and strawberries.jpg (three berries on a plate), the
-same on every run: the pictures in the repository are what it wrote.
+Writes qrcode.png (two codes) and strawberries.jpg (three berries on a plate) into
+FOLDER or, without it, into the folder of this file. They are the same on every run: the
+pictures in the repository are what it wrote.
 """
 # /// script
 # dependencies = ["numpy>=2.3,<3", "opencv-python>=5.0,<6"]
@@ -38,10 +39,12 @@ def berry(size, tilt, rng):
     depth = half * np.cos(angle)
 
     # Seeds: rows around the body, every second one shifted by half a step.
-    rows, columns = 11, 9
+    rows = 11
+    columns = 9
     row = inside * rows
     column = angle / np.pi * columns + 0.5 * (np.floor(row) % 2)
-    across, along = column - np.floor(column) - 0.5, row - np.floor(row) - 0.5
+    across = column - np.floor(column) - 0.5
+    along = row - np.floor(row) - 0.5
     seed_distance = np.hypot(across * 1.25, along * 0.85)
     depth -= 0.012 * np.exp(-((seed_distance / 0.24) ** 2))
     seed = np.clip((0.17 - seed_distance) / 0.05, 0, 1) * (v > 0.07) * (v < 0.96)
@@ -53,18 +56,20 @@ def berry(size, tilt, rng):
     bright = np.clip(normal @ light, 0, 1)
     shine = np.clip(normal @ ((light + [0, 0, 1]) / 1.82), 0, 1) ** 40
 
-    red, pale = np.array([30, 22, 200.0]), np.array([95, 110, 225.0])
+    red = np.array([30, 22, 200.0])
+    pale = np.array([95, 110, 225.0])
     colour = red + (pale - red) * np.clip(0.16 - v, 0, 0.16)[..., None] * 4
     colour += seed[..., None] * (np.array([70, 165, 215]) - colour) * 0.8
     colour = colour * (0.34 + 0.75 * bright)[..., None] + 150 * shine[..., None]
 
     # Leaves: a star of pointed ones around the top.
     leaves = np.zeros((n, n))
+    below = v - 0.03
     for direction in np.linspace(-0.15, np.pi + 0.15, 7) + rng.uniform(-0.1, 0.1, 7):
-        reach, width = rng.uniform(0.24, 0.36), rng.uniform(0.055, 0.075)
-        x, y = u, v - 0.03
-        out = x * np.cos(direction) + y * np.sin(direction) * 0.75
-        side = -x * np.sin(direction) + y * np.cos(direction)
+        reach = rng.uniform(0.24, 0.36)
+        width = rng.uniform(0.055, 0.075)
+        out = u * np.cos(direction) + below * np.sin(direction) * 0.75
+        side = -u * np.sin(direction) + below * np.cos(direction)
         along_leaf = np.clip(out / reach, 0, 1)
         leaf = np.abs(side) < width * np.sin(np.pi * along_leaf**0.7)
         shade = 0.62 + 0.3 * along_leaf + 0.5 * np.abs(side) / width
@@ -80,7 +85,8 @@ def put(scene, x, y, size, tilt, rng):
     """Lay a berry with its shadow on the scene (changed in place), middle at x, y."""
     colour, opacity = berry(size, tilt, rng)
     n = len(opacity)
-    left, top = int(x - n / 2), int(y - n / 2)
+    left = int(x - n / 2)
+    top = int(y - n / 2)
     around = scene[top : top + n, left : left + n]
     moved = np.roll(opacity, (size // 14, size // 12), (0, 1))
     shadow = cv2.GaussianBlur(moved, (0, 0), size / 16)[..., None]
@@ -133,17 +139,20 @@ def qrcode():
     codes = []
     for text in ("Hello Flask", "안녕하세요"):
         code = cv2.QRCodeEncoder.create().encode(text)
-        side = cv2.resize(code, None, fx=8, fy=8, interpolation=cv2.INTER_NEAREST)
-        edge = (240 - len(side)) // 2
-        codes.append(cv2.copyMakeBorder(side, *[edge] * 4, 0, value=255))
+        large = cv2.resize(code, None, fx=8, fy=8, interpolation=cv2.INTER_NEAREST)
+        edge = (240 - len(large)) // 2
+        codes.append(np.pad(large, edge, constant_values=255))
     return np.hstack(codes)
 
 
 def main(folder):
     """Write the pictures into folder (a Path)."""
-    cv2.imwrite(str(folder / "qrcode.png"), qrcode())
+    # Not imwrite(): it does not say so if it cannot write.
+    _, codes = cv2.imencode(".png", qrcode())
+    codes.tofile(folder / "qrcode.png")
     quality = [cv2.IMWRITE_JPEG_QUALITY, 92]
-    cv2.imwrite(str(folder / "strawberries.jpg"), strawberries(), quality)
+    _, berries = cv2.imencode(".jpg", strawberries(), quality)
+    berries.tofile(folder / "strawberries.jpg")
 
 
 if __name__ == "__main__":
