@@ -483,9 +483,9 @@ def jpeg_size(data):
     """(width, height) as a JPEG's header says; None if there is no such header.
 
     You may skip the inside: it goes from piece to piece until it finds the header."""
-    # After two bytes, \xff and \xd8, come segments: \xff, a kind (1 byte), a length (2 bytes), and
-    # what the segment holds. The length counts its own two bytes. Two bytes a and b
-    # are the number 256 * a + b: from_bytes() calls this order "big".
+    # After two bytes, \xff and \xd8, come segments: \xff, a kind (1 byte), a length (2
+    # bytes), and what the segment holds. The length counts its own two bytes. Two bytes
+    # a and b are the number 256 * a + b: from_bytes() calls this order "big".
     position = 2
     # data[position] alone would be a number, 255; this is one byte.
     while data[position : position + 1] == b"\xff":
@@ -1168,7 +1168,7 @@ def held_memory():
     with open("/proc/self/status") as status:
         for line in status:
             # Such as "VmData:   132848 kB". Memory that the process has never used
-            # counts, too: just so RLIMIT_DATA, below, counts.
+            # counts, too. RLIMIT_DATA, below, counts in the same way.
             if line.startswith("VmData:"):
                 return int(line.split()[1]) * 1024
 
