@@ -55,7 +55,7 @@ cv2.setNumThreads(1)
 
 def cut_out(image, box):
     """Cut a berry out of its box with GrabCut. None where that fails: the outline is
-    not that of a whole berry, or what it holds is not red."""
+    not that of a whole berry."""
     x, y, w, h = box
     # GrabCut learns the background from this margin.
     margin = 0.15 * max(w, h) + 2
@@ -79,19 +79,12 @@ def cut_out(image, box):
     cv2.grabCut(patch, mask, rect, None, None, 3, cv2.GC_INIT_WITH_RECT)
     # GC_PR_FGD: probably the foreground, the berry. medianBlur smooths the outline.
     mask = cv2.medianBlur(np.uint8(mask == cv2.GC_PR_FGD) * 255, 9)
-    mask_x, mask_y, wide, high = cv2.boundingRect(mask)
+    _, _, wide, high = cv2.boundingRect(mask)
     # A berry fills about as much of its box as an ellipse does, 0.79. If nearly all of
     # it is filled, GrabCut has found no outline.
     filled = cv2.countNonZero(mask) / (box_w * box_h)
     is_whole = min(wide / box_w, high / box_h) > 0.8 and 0.5 < filled < 0.92
-    # An outline that reaches the patch's edge goes on outside, or is a straight cut.
-    starts_inside = min(mask_x, mask_y) > 0
-    ends_inside = mask_x + wide < width and mask_y + high < height
-    if not (is_whole and starts_inside and ends_inside):
-        return None
-    # Three of four pixels are red: no leaf or shadow has come along.
-    blue, green, red = patch[mask > 0].T.astype(float)
-    if np.mean(red > 1.2 * np.maximum(blue, green)) <= 0.75:
+    if not is_whole:
         return None
     # A soft outline: a blur with a standard deviation of 1 pixel. (0, 0): OpenCV
     # chooses the size of its kernel.
@@ -262,7 +255,7 @@ class Painter(torch.utils.data.Dataset):
                         berries.append(cut_out(picture.image, box))
         self.berries = [berry for berry in berries if berry is not None]
         if not self.berries:
-            sys.exit("no berry was cut out: DATA needs ripe, red ones of 36 pixels")
+            sys.exit("no berry was cut out: DATA needs ripe ones of 36 pixels")
         # Patches of what lies on a white background: the fruit of Fruits-360, and any
         # other picture with four white corners.
         fruits = [cut_from_white(picture.image) for picture in self.negatives]
