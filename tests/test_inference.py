@@ -298,7 +298,7 @@ def test_a_box_beyond_an_edge_is_cut(module):
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.01, float("nan")])
-def test_a_score_that_is_none_is_a_mistake(score, module):
+def test_a_score_outside_0_to_1_is_a_mistake(score, module):
     """JSON has no NaN: the page could not read the answer."""
     with pytest.raises(ValueError, match=f"score: {score} is not from 0 to 1"):
         module.detection(plain(40, 30), "x", score, (5, 5, 10, 20))
