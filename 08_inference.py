@@ -1113,9 +1113,8 @@ def send_decoder_messages_nowhere():
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
     # If you have called logging.basicConfig(), its handler still has the old one.
     for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler):
-            if handler.stream is old_stderr:
-                handler.setStream(sys.stderr)
+        if isinstance(handler, logging.StreamHandler) and handler.stream is old_stderr:
+            handler.setStream(sys.stderr)
     # os.devnull is a file that throws everything away. After dup2() number 2, where
     # OpenCV prints, leads to it.
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -111,9 +111,9 @@ add_opencv() {
 }
 
 look_at_venv
-# kill -0: is there such a process?
 leave_it_to_another() {
     other=$(owner)
+    # kill -0: is there such a process?
     if [ -n "$other" ] && kill -0 "$other" 2>/dev/null; then
         stop "another run.sh is setting up .venv. When it is done, run this again." \
             "(If there is none, remove .venv first.)"

@@ -190,8 +190,10 @@ RED = (30, 30, 220)
 BLUE = (220, 30, 30)
 
 
-def lay_discs(painter, monkeypatch, layout):
-    """Let compose() lay red discs as berries and blue ones as other fruit, on grey."""
+@pytest.fixture
+def lay_discs(compositions, painter, monkeypatch):
+    """Lets compose() lay red discs as berries and blue ones as other fruit, on grey, in
+    this layout."""
 
     def disc(rng, is_berry):
         patch = np.zeros((64, 64, 4), np.uint8)
@@ -202,12 +204,11 @@ def lay_discs(painter, monkeypatch, layout):
 
     monkeypatch.setattr(painter, "patch", disc)
     monkeypatch.setattr(painter, "background", background)
-    compositions = importlib.import_module("compositions")
-    monkeypatch.setattr(compositions, "LAYOUTS", [layout])
+    return lambda *layout: monkeypatch.setattr(compositions, "LAYOUTS", [layout])
 
 
-def test_only_berries_get_boxes_in_composed_pictures(painter, monkeypatch):
-    lay_discs(painter, monkeypatch, (1, 1, 1, 0.3, 0.4))
+def test_only_berries_get_boxes_in_composed_pictures(painter, lay_discs):
+    lay_discs(1, 1, 1, 0.3, 0.4)
     others = 0
     for seed in range(40):
         picture, boxes = painter.compose(np.random.default_rng(seed), 128, 128)
@@ -223,17 +224,17 @@ def test_only_berries_get_boxes_in_composed_pictures(painter, monkeypatch):
     assert others > 20
 
 
-def test_pictures_of_other_fruit_only_have_no_boxes(painter, monkeypatch):
-    lay_discs(painter, monkeypatch, (1, 0, 0, 0.1, 0.5))
+def test_pictures_of_other_fruit_only_have_no_boxes(painter, lay_discs):
+    lay_discs(1, 0, 0, 0.1, 0.5)
     for seed in range(20):
         picture, boxes = painter.compose(np.random.default_rng(seed), 128, 128)
         assert boxes.shape == (0, 5)
         assert picture.std() > 1
 
 
-def test_a_hidden_berry_is_not_ripe(painter, monkeypatch):
+def test_a_hidden_berry_is_not_ripe(painter, lay_discs):
     """Of two berries in one place one is nearly hidden by the other."""
-    lay_discs(painter, monkeypatch, (1, 2, 2, 0.5, 0.5))
+    lay_discs(1, 2, 2, 0.5, 0.5)
     kinds = []
     for seed in range(60):
         _, boxes = painter.compose(np.random.default_rng(seed), 128, 128)
@@ -245,10 +246,9 @@ def test_a_hidden_berry_is_not_ripe(painter, monkeypatch):
 # --- Which pictures are made, and how often.
 
 
-def test_how_often_each_kind_is_made(painter, monkeypatch):
+def test_how_often_each_kind_is_made(compositions, painter, monkeypatch):
     """42 % photographs with berries, 28 % without, 30 % composed. 15 % of the berries
     that are pasted look cut open."""
-    compositions = importlib.import_module("compositions")
     made = []
     monkeypatch.setattr(
         compositions, "crop", lambda *_: (made.append("with"), np.zeros((0, 5)))
@@ -315,22 +315,17 @@ def test_what_becomes_a_berry_and_what_another_fruit(compositions):
     assert shapes == outlines | {fruit.shape}
 
 
-def test_a_batch_is_the_same_whenever_it_is_asked_for(painter):
+def test_a_batch_is_the_same_whenever_it_is_asked_for(compositions, painter):
     torch = importlib.import_module("torch")
     images, goals = painter[0]
     again, goals_again = painter[0]
     assert torch.equal(images, again)
     assert torch.equal(goals, goals_again)
     assert not torch.equal(images[0], images[1])
-    compositions = importlib.import_module("compositions")
     photos = painter.positives + painter.negatives
     other_seed = compositions.Painter(photos, seed=2, steps=1)
-    assert not is_same(other_seed[0][0], images)
-    assert not is_same(painter[1][0], images)
-
-
-def is_same(one, other):
-    return one.shape == other.shape and bool((one == other).all())
+    assert not torch.equal(other_seed[0][0], images)
+    assert not torch.equal(painter[1][0], images)
 
 
 def test_pictures_grow_in_the_second_half_of_the_training(painter):
@@ -343,9 +338,10 @@ def test_pictures_grow_in_the_second_half_of_the_training(painter):
         assert goals.shape == (16, 7, images.shape[2] // 4, images.shape[3] // 4)
 
 
-def test_what_the_network_is_shown_is_red_green_blue(painter, monkeypatch):
+def test_what_the_network_is_shown_is_red_green_blue(
+    compositions, painter, monkeypatch
+):
     """And grey where the picture ends."""
-    compositions = importlib.import_module("compositions")
     torch = importlib.import_module("torch")
     sizes = []
 

@@ -193,13 +193,17 @@ def test_draw_answers_the_picture_with_boxes(server):
     pink = is_pink(drawn)
     assert detections
     for found in detections:
-        x, y, width, height = found["box"]
-        # Along the left and the right side of the box, and not in its middle.
-        left = pink[y : y + height, max(x - 2, 0) : x + 3]
-        right = pink[y : y + height, x + width - 3 : x + width + 2]
-        assert left.any(axis=1).mean() > 0.9
-        assert right.any(axis=1).mean() > 0.9
-        assert not pink[y + height // 2, x + width // 2]
+        check_drawn(pink, found["box"])
+
+
+def check_drawn(pink, box):
+    """Along the left and the right side of the box, and not in its middle."""
+    x, y, width, height = box
+    left = pink[y : y + height, max(x - 2, 0) : x + 3]
+    right = pink[y : y + height, x + width - 3 : x + width + 2]
+    assert left.any(axis=1).mean() > 0.9
+    assert right.any(axis=1).mean() > 0.9
+    assert not pink[y + height // 2, x + width // 2]
 
 
 # At least 800 pixels must be left on the longer side.
@@ -243,11 +247,7 @@ def test_boxes_in_a_smaller_drawing(server):
     detections = result_of(server, large)["detections"]
     assert detections
     for found in detections:
-        x, y, width, height = np.array(found["box"]) // 2
-        left = pink[y : y + height, max(x - 3, 0) : x + 4]
-        right = pink[y : y + height, x + width - 3 : x + width + 4]
-        assert left.any(axis=1).mean() > 0.9
-        assert right.any(axis=1).mean() > 0.9
+        check_drawn(pink, np.array(found["box"]) // 2)
 
 
 def test_draw_0_is_json(server):

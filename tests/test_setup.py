@@ -399,13 +399,19 @@ def assert_asked_for_all(log):
     assert opencv.endswith(" numpy>=2.3,<3 opencv-python>=5.0,<6")
 
 
+def waiting_in_pip(folder, package, wait):
+    """A program for $PYTHON_INSIDE that waits, by this command, when pip installs this
+    package; and the file that it makes before it does so."""
+    pip = folder / "pip"
+    install = f"""*-m*pip*"{package}"*) : >"{pip}"; exec {wait} ;;"""
+    return program(folder / "inside", f'case "$*" in\n{install}\nesac'), pip
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP", "SIGTERM", "SIGQUIT"])
 @pytest.mark.parametrize("number, package", [("1", "flask>"), ("8", "numpy>")])
 def test_an_interrupt_leaves_nothing_half_made(name, number, package, folder, tmp_path):
     """A signal while pip downloads the small packages, or OpenCV."""
-    pip = tmp_path / "pip"
-    install = f"""*-m*pip*"{package}"*) : >"{pip}"; exec sleep 60 ;;"""
-    inside = program(tmp_path / "inside", f'case "$*" in\n{install}\nesac')
+    inside, pip = waiting_in_pip(tmp_path, package, "sleep 60")
     path = machine(tmp_path, python3=FAKE_VENV)
     process = start(folder, number, PATH=path, PYTHON_INSIDE=inside)
     wait_until(pip.exists, 30)
@@ -419,13 +425,11 @@ def test_an_interrupt_leaves_nothing_half_made(name, number, package, folder, tm
 
 def test_a_second_interrupt_does_not_stop_the_removal(folder, tmp_path):
     """As a reader does who presses Ctrl+C until she has her prompt."""
-    pip = tmp_path / "pip"
+    inside, pip = waiting_in_pip(tmp_path, "flask>", "sleep 60")
     removing = tmp_path / "removing"
     # cat waits until something is written into this pipe.
     go_on = tmp_path / "go_on"
     os.mkfifo(go_on)
-    install = f"""*-m*pip*"flask>"*) : >"{pip}"; exec sleep 60 ;;"""
-    inside = program(tmp_path / "inside", f'case "$*" in\n{install}\nesac')
     slow_rm = f"""[ ! -f "{pip}" ] || {{ : >"{removing}"; cat "{go_on}"; }}
 exec {shutil.which("rm")} "$@\""""
     path = machine(tmp_path, "rm", python3=FAKE_VENV, rm=slow_rm)
@@ -456,12 +460,10 @@ def test_run_sh_hands_its_words_on_as_they_are(ready):
 )
 def test_two_at_once(played_before, number, package, folder, tmp_path):
     """The second, in another terminal, leaves the .venv of the first alone."""
-    pip = tmp_path / "pip"
     # cat waits until something is written into this pipe.
     go_on = tmp_path / "go_on"
     os.mkfifo(go_on)
-    install = f"""*-m*pip*"{package}"*) : >"{pip}"; exec cat "{go_on}" ;;"""
-    inside = program(tmp_path / "inside", f'case "$*" in\n{install}\nesac')
+    inside, pip = waiting_in_pip(tmp_path, package, f'cat "{go_on}"')
     path = machine(tmp_path, python3=FAKE_VENV)
     for lesson in played_before:
         assert run(folder, lesson, PATH=path, PYTHON_INSIDE=inside)[0] == 0
@@ -489,7 +491,6 @@ def test_two_at_once(played_before, number, package, folder, tmp_path):
 def test_two_at_once_that_both_found_no_venv(folder, tmp_path):
     """The first looks whether Python has venv. Meanwhile the second begins."""
     looking = tmp_path / "looking"
-    pip = tmp_path / "pip"
     go_on = tmp_path / "go_on"
     finish = tmp_path / "finish"
     for pipe in (go_on, finish):
@@ -497,8 +498,7 @@ def test_two_at_once_that_both_found_no_venv(folder, tmp_path):
     # mkdir fails for the second.
     looks = f'*ensurepip*) mkdir "{looking}" && exec cat "{go_on}"; exit 0 ;;\n'
     python = FAKE_VENV.replace('*"-m venv"*)', f'{looks}*"-m venv"*)', 1)
-    install = f"""*-m*pip*"flask>"*) : >"{pip}"; exec cat "{finish}" ;;"""
-    inside = program(tmp_path / "inside", f'case "$*" in\n{install}\nesac')
+    inside, pip = waiting_in_pip(tmp_path, "flask>", f'cat "{finish}"')
     path = machine(tmp_path, python3=python)
     first = start(folder, "1", PATH=path, PYTHON_INSIDE=inside)
     second = None
