@@ -6,8 +6,9 @@ Calls  scripts/08_inference.sh
 Notes  request > files; request > from > e.g.
 
 The file has five parts, and you may stop reading after any of them: 1 the request,
-2 the models, 3 extras, 4 limits and workers, 5 the page. If you copy it elsewhere, copy
-the folders models (for find_strawberries) and scripts (for /sample.jpg), too.
+2 the models, 3 checks and sizes, 4 limits and workers, 5 the page. If you copy it
+elsewhere, copy the folders models (for find_strawberries) and scripts (for
+/sample.jpg), too.
 """
 # /// script
 # dependencies = ["flask>=3.1,<4", "numpy>=2.3,<3", "opencv-python>=5.0,<6"]
@@ -118,9 +119,7 @@ def inference(img, model_type):
 
 # What the client asks for. A 400 (in JSON: see json_error() in part 3) names the field,
 # shows what is wrong (at most 40 characters of it), and says what is allowed. "!r" puts
-# a value in quotes, and writes a newline as \n. (None of these fields is a number. If
-# you add one: float("nan") raises no error, but gives NaN, "not a number". A check such
-# as "if not 0 <= number <= 1" finds NaN, too.)
+# a value in quotes, and writes a newline as \n.
 
 
 def asked_model():
@@ -180,7 +179,8 @@ def detection(img, label, score, box):
     # img.shape is (height, width, 3); [:2] takes the first two.
     img_height, img_width = img.shape[:2]
     x, y, width, height = box
-    # This is True for NaN ("not a number"), too.
+    # "not 0 <= ..." is True for NaN ("not a number"), too; "score < 0 or score > 1" is
+    # not. Check a number from a client in this way as well: float("nan") is NaN.
     if not 0 <= score <= 1:
         raise ValueError(f"score: {score} is not from 0 to 1")
     # Cut off what lies outside the picture: np.clip(x, 0, 640) is 0 if x is less than
@@ -275,7 +275,8 @@ def read_qrcode(detector, img, corners_of_code):
 
 # Read the neural network when this file is loaded. Each worker loads this file (part 4
 # says how), so each has a network of its own, and looks at one picture at a time. Two
-# pictures at the same time in one network would give errors or wrong answers.
+# pictures at the same time in one network would give errors or wrong answers. (The
+# server loads this file as well: its network takes memory, but sees no picture.)
 # app.root_path is the folder of this file. Read the file with NumPy: in a folder with
 # Korean letters OpenCV would not find it on Windows.
 NET_FILE = os.path.join(app.root_path, "models", "strawberry.onnx")
@@ -340,8 +341,8 @@ def find_strawberries(img):
         boxes.append([left, top, to_left + to_right, to_top + to_bottom])
         box_scores.append(float(scores[row, column]))
 
-    # Two cells that are near, but not neighbours, may both find the same berry. Their
-    # boxes overlap: keep the better one.
+    # Two cells that are near, or neighbours with the same score, may both find the same
+    # berry. Their boxes overlap: keep the better one.
     # NMSBoxes gives the positions of the boxes to keep, the best one first.
     detections = []
     for position in cv2.dnn.NMSBoxes(boxes, box_scores, THRESHOLD, MAX_OVERLAP):
@@ -353,9 +354,9 @@ def find_strawberries(img):
 # Add your own model here, and its function above: the end of this file has an example.
 # After a restart the page and the error message list it, and ?draw=1 works with it. If
 # your model needs a file, for example a neural network, read it outside the function,
-# as NET is read above: then every worker reads it once, while the worker starts. If
-# your model looks at pictures larger than ENOUGH_SIDE (part 3), make that number
-# larger.
+# as NET is read above: then every worker reads it once, while it starts. (So does the
+# server: count its memory once more.) If your model looks at pictures larger than
+# ENOUGH_SIDE (part 3), make that number larger.
 # The server's terminal shows what your model print()s or writes with
 # app.logger.warning(). If it raises an exception, the client gets a 500, and the
 # terminal shows the traceback. If the traceback names answer_in_pixels_of_upload(),
@@ -376,7 +377,7 @@ MODELS = {
 }
 
 
-# --- 3. EXTRAS: the answer in pixels, large photographs, drawing, JSON ----------------
+# --- 3. CHECKS AND SIZES: formats, large photographs, the answer, drawing, JSON -------
 
 # MAX_PIXELS, TOO_MANY_PIXELS and TOO_LARGE are in part 4.
 
@@ -417,29 +418,6 @@ def has_chunk(data, wanted):
             return True
         position += 12 + length
     return False
-
-
-# A model's boxes are in pixels of the picture that it was given, with fractions. The
-# client gets whole pixels of the file that it sent.
-def answer_in_pixels_of_upload(data, img, reduction, detections):
-    height, width = img.shape[:2]
-    if reduction > 1:
-        width, height = size_before_decoding(data, img, reduction)
-
-    for found in detections:
-        x, y, box_width, box_height = found["box"]
-        left = round(x * reduction)
-        top = round(y * reduction)
-        right = round((x + box_width) * reduction)
-        bottom = round((y + box_height) * reduction)
-        # max(): at least one pixel. min(): stay inside the picture. A width of 9 is
-        # decoded at 1/4 as 3, and 3 * 4 is more than 9.
-        left = min(left, width - 1)
-        top = min(top, height - 1)
-        right = min(max(right, left + 1), width)
-        bottom = min(max(bottom, top + 1), height)
-        found["box"] = [left, top, right - left, bottom - top]
-    return {"width": width, "height": height, "detections": detections}
 
 
 # Large photographs. A phone's JPEG is 4000 pixels wide or more, and the models look at
@@ -521,6 +499,29 @@ def size_before_decoding(data, img, reduction):
     if (img_width, img_height) == (small_height, small_width):
         return height, width
     raise BadPicture("is damaged: its header gives another size than its picture has")
+
+
+# A model's boxes are in pixels of the picture that it was given, with fractions. The
+# client gets whole pixels of the file that it sent.
+def answer_in_pixels_of_upload(data, img, reduction, detections):
+    height, width = img.shape[:2]
+    if reduction > 1:
+        width, height = size_before_decoding(data, img, reduction)
+
+    for found in detections:
+        x, y, box_width, box_height = found["box"]
+        left = round(x * reduction)
+        top = round(y * reduction)
+        right = round((x + box_width) * reduction)
+        bottom = round((y + box_height) * reduction)
+        # max(): at least one pixel. min(): stay inside the picture. A width of 9 is
+        # decoded at 1/4 as 3, and 3 * 4 is more than 9.
+        left = min(left, width - 1)
+        top = min(top, height - 1)
+        right = min(max(right, left + 1), width)
+        bottom = min(max(bottom, top + 1), height)
+        found["box"] = [left, top, right - left, bottom - top]
+    return {"width": width, "height": height, "detections": detections}
 
 
 PINK = (155, 0, 208)  # blue, green, red
@@ -622,7 +623,7 @@ def json_error(error):
 
 # --- 4. LIMITS AND WORKERS ------------------------------------------------------------
 
-# First the request, then the workers. What stands here about requests is, like
+# First the request, then the workers. All of it down to read_form() is, like
 # json_error(), for every route of the app, also for routes that you add.
 
 # How large a request may be, in bytes: a few photographs of a phone.
@@ -734,39 +735,18 @@ TOO_SLOW = f"takes more than {MAX_SECONDS} seconds: save it as a new JPEG"
 # for a WebP with transparent parts that has 25 megapixels and 15 MB.)
 # Only Linux keeps such a limit.
 MAX_MEMORY = 280_000_000
+TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
+
 # A worker that has finished a picture and still holds this many bytes more than at its
 # start is replaced. Photographs of 12 megapixels leave up to 40 million behind.
 MAX_KEPT = 60_000_000
-TOO_MUCH_MEMORY = "takes too much memory: save it as a new JPEG"
+
+# The text for a picture that has crashed its worker.
 CRASHED = "stops the process that reads it: save it as a new JPEG"
 
 # One worker for each core. (cpu_count() returns None if it cannot find out: then one
 # worker.) At most 8, because each can fill MAX_MEMORY.
 WORKERS = min(os.cpu_count() or 1, 8)
-
-# Environment variables: texts that a process passes on to the processes that it starts.
-# start_workers() sets them for the server, and so for all that it starts from then on.
-WORKER_ENVIRONMENT = {
-    # Above MAX_PIXELS cv2.imdecode() raises cv2.error: so a PNG or WebP that is too
-    # large is refused. (choose_reduction() counts a JPEG's pixels.) OpenCV reads the
-    # variable while a worker imports cv2.
-    "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
-    # NumPy would start a thread for each core in each worker, and reserve memory for
-    # them: see cv2.setNumThreads(1) in run_worker().
-    "OPENBLAS_NUM_THREADS": "1",
-    # What your model print()s appears at once, even in a log file.
-    "PYTHONUNBUFFERED": "1",
-    # malloc, the function that hands out memory, reads the next three on most Linux
-    # systems. This one makes it overwrite memory that is not used any more. If a
-    # decoder has a mistake, and does not fill a whole picture, nothing of an earlier
-    # picture is left there.
-    "MALLOC_PERTURB_": "85",
-    # You may skip these two: they only make the lesson a tenth faster. Without them
-    # malloc would give the memory of each picture back to the system, and ask for it
-    # again for the next.
-    "MALLOC_TRIM_THRESHOLD_": "64000000",
-    "MALLOC_MMAP_THRESHOLD_": "32000000",
-}
 
 # A worker is a new Python that imports this file: this way of starting a process is
 # called "spawn". (The import does not start a server or more workers: the calls for
@@ -781,9 +761,9 @@ SPAWN = multiprocessing.get_context("spawn")
 # ask_worker() is all that the server does with one file. Below it stand, in this order:
 # how a worker is asked (Worker), how requests wait for a worker (IdleWorkers), how the
 # workers are started, and what runs in a worker.
-# To give look_at_picture() one more value, pass it on in each of these: ask_worker(),
-# Worker.ask() (in task), look_at_next_file() and answer_of_worker().
-def ask_worker(file, model_type, wants_picture):
+# task is what look_at_picture() gets beside the file: model_type and wants_picture. To
+# give it one more value, change only look_at_picture() and its call in api_inference().
+def ask_worker(file, *task):
     """The answer of look_at_picture() for an uploaded file. Call abort() if there is no
     answer."""
     # With "python 08_inference.py" the workers are started already, and this does
@@ -800,7 +780,7 @@ def ask_worker(file, model_type, wants_picture):
         # it only now: so the server never holds more large files in memory than there
         # are workers.
         data = file.read()
-        outcome, answer = worker.ask(data, model_type, wants_picture)
+        outcome, answer = worker.ask(data, *task)
     finally:
         # Always give the worker back, even after an exception. If its process was
         # ended, start_in_background() gives it a new one and then puts it back. It does
@@ -899,15 +879,14 @@ class Worker:
         except (EOFError, ConnectionError):
             return False
 
-    def ask(self, data, model_type, wants_picture):
-        """Let the process look at a file; data: its bytes. Return ("ok", answer),
-        ("bad picture", reason) or ("bug", traceback)."""
-        task = (model_type, wants_picture)
+    def ask(self, data, *task):
+        """Let the process look at a file; data: its bytes; task: see ask_worker().
+        Return ("ok", answer), ("bad picture", reason) or ("bug", traceback)."""
         try:
             # The process may have ended since its last picture, for example because it
             # kept too much memory (see run_worker()), or because the system killed it.
-            # Or it has never started. In both cases start a new one, and wait for it:
-            # this request needs it now.
+            # Or it has never started, or does not answer. Then end what is left of it,
+            # start a new one, and wait for that: this request needs it now.
             if not self.send_task(task):
                 self.stop()
                 self.start()
@@ -1012,6 +991,31 @@ workers_are_started = False
 #   Worker.start()         makes the process, and waits until it says "ready"
 
 
+# Environment variables: texts that a process passes on to the processes that it starts.
+# start_workers() sets them for the server, and so for all that it starts from then on.
+WORKER_ENVIRONMENT = {
+    # Above MAX_PIXELS cv2.imdecode() raises cv2.error: so a PNG or WebP that is too
+    # large is refused. (choose_reduction() counts a JPEG's pixels.) OpenCV reads the
+    # variable while a worker imports cv2.
+    "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
+    # NumPy would start a thread for each core in each worker, and reserve memory for
+    # them: see cv2.setNumThreads(1) in run_worker().
+    "OPENBLAS_NUM_THREADS": "1",
+    # What your model print()s appears at once, even in a log file.
+    "PYTHONUNBUFFERED": "1",
+    # malloc, the function that hands out memory, reads the next three on most Linux
+    # systems. This one makes it overwrite memory that is not used any more. If a
+    # decoder has a mistake, and does not fill a whole picture, nothing of an earlier
+    # picture is left there.
+    "MALLOC_PERTURB_": "85",
+    # You may skip these two: they only make the lesson a tenth faster. Without them
+    # malloc would give the memory of each picture back to the system, and ask for it
+    # again for the next.
+    "MALLOC_TRIM_THRESHOLD_": "64000000",
+    "MALLOC_MMAP_THRESHOLD_": "32000000",
+}
+
+
 def start_workers():
     """Start the workers, unless they are started already."""
     # global: change the variable of the file; do not make a new one in the function.
@@ -1073,7 +1077,8 @@ def ignore_ctrl_c_while_starting():
 
 
 def run_worker(pipe):
-    """Look at one picture after the other, until the server is gone."""
+    """Look at one picture after the other, until the server is gone, or until this
+    process has kept too much memory."""
     # Ctrl+C (the signal SIGINT) does not end a worker: the server ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # daemon=True: the end of this process does not wait for this thread.
@@ -1123,16 +1128,16 @@ def send_decoder_messages_nowhere():
 
 def look_at_next_file(pipe):
     """Wait for a task of Worker.ask() and for its file, and send the answer."""
-    model_type, wants_picture = pipe.recv()
+    task = pipe.recv()
     pipe.send("go on")
     data = pipe.recv_bytes()
-    pipe.send(answer_of_worker(data, model_type, wants_picture))
+    pipe.send(answer_of_worker(data, *task))
 
 
-def answer_of_worker(data, model_type, wants_picture):
+def answer_of_worker(data, *task):
     """Return ("ok", answer), ("bad picture", reason) or ("bug", traceback)."""
     try:
-        return "ok", look_at_picture(data, model_type, wants_picture)
+        return "ok", look_at_picture(data, *task)
     except BadPicture as error:
         return "bad picture", str(error)
     except Exception as error:
@@ -1173,7 +1178,7 @@ def held_memory():
 
 
 def limit_memory(limit):
-    """From now on this process gets at most this many bytes in all."""
+    """On Linux: from now on this process gets at most this many bytes in all."""
     if sys.platform != "linux":
         return
     # Imported here, not at the top: Windows does not have this module.

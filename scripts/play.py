@@ -574,8 +574,6 @@ def play_lesson(lesson, server, options):
         if edit_is_made:
             say(f"{lesson.name} has the edit of its Try it, so the Try it is played.\n")
         play_calls(calls, caller, server, result, options)
-        if server:
-            say_server_lines(server.new_lines())
         if edit_is_made and result.is_good:
             show_way_back(lesson, try_it)
     except (NotPlayed, ScriptError, OSError, UnicodeDecodeError) as error:

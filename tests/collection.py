@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
@@ -21,6 +22,8 @@ NAMES = [lesson.stem for lesson in LESSONS]
 PICTURES = ROOT / "scripts" / "pictures"
 # The notes that the lessons cite. They are not in this repository, and may be missing.
 READERS_NOTES = ROOT.parent / "shared" / "notes.md"
+# The mistakes of the notes: number -> what test_mistakes.py runs.
+MISTAKES = tomllib.loads((ROOT / "tests" / "mistakes.toml").read_text(encoding="utf-8"))
 # For the settings of curl and HTTPie, as in scripts/play.py.
 SETTINGS = tempfile.TemporaryDirectory()
 atexit.register(SETTINGS.cleanup)

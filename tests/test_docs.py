@@ -3,13 +3,12 @@
 import re
 import subprocess
 import sys
-import tomllib
 from collections import Counter
 from itertools import groupby
 from typing import NamedTuple
 
 import pytest
-from collection import ENVIRONMENT, LESSONS, NAMES, READERS_NOTES, ROOT
+from collection import ENVIRONMENT, LESSONS, MISTAKES, NAMES, ROOT
 from play import holds, read_script
 
 README = ROOT / "README.md"
@@ -133,12 +132,6 @@ def mistake_texts():
     return {mistake.number: mistake.text for mistake in mistakes(COMPANION)}
 
 
-def text_of_readers_notes():
-    if not READERS_NOTES.exists():
-        pytest.skip("the readers' notes are not beside this repository")
-    return read(READERS_NOTES)
-
-
 # --- Every page.
 
 
@@ -213,6 +206,22 @@ def test_readme_lists_every_lesson(page):
     ]
     headings = ", ".join(cell for _, cell, _ in rows).split(", ")
     assert set(headings) == set(HEADINGS)
+    # The lesson names them, too, and its part of the page on the notes leads back.
+    for lesson, (_, cell, _) in zip(LESSONS, rows, strict=True):
+        notes = re.search(r"^Notes  (.+)$", read(lesson), re.MULTILINE)[1]
+        words = set(re.split(r"; |, | > ", notes))
+        assert set(cell.split(", ")) <= words <= set(HEADINGS), lesson.name
+        for heading in cell.split(", "):
+            assert f"#{lesson.stem}" in links_in(section(COMPANION, heading)), heading
+
+
+@both_readmes
+def test_files_in_the_commands_of_the_readme_exist(page):
+    text = read(page)
+    code = "\n".join([*code_blocks(text), *code_in(without_blocks(text))])
+    for file in re.findall(r"[\w/]+\.(?:py|sh|txt)\b", code):
+        assert (ROOT / file).is_file(), file
+    assert set(re.findall(r"--app (\w+)", code)) <= set(NAMES)
 
 
 @both_readmes
@@ -249,8 +258,8 @@ def test_readme_shows_what_the_player_prints():
 # --- docs/notes.md and docs/notes.ko.md.
 
 
-def test_headings_are_those_of_the_notes():
-    text = without_blocks(text_of_readers_notes())
+def test_headings_are_those_of_the_notes(readers_notes):
+    text = without_blocks(readers_notes)
     assert re.findall(r"^#+ (.+?) *$", text, re.MULTILINE) == HEADINGS
 
 
@@ -277,21 +286,17 @@ def test_mistakes_are_the_same_in_both_languages():
         assert targets_of(in_english.text) == targets_of(in_korean.text), number
 
 
-# The mistakes as test_mistakes.py runs them.
-ENTRIES = tomllib.loads(read(ROOT / "tests" / "mistakes.toml"))
-
-
 def test_what_an_entry_quotes_first_is_in_mistakes_toml():
     """test_mistakes.py looks for it in the readers' notes."""
     for mistake in mistakes(COMPANION):
-        quotes = "\n".join(ENTRIES[str(mistake.number)]["notes"])
+        quotes = "\n".join(MISTAKES[str(mistake.number)]["notes"])
         assert code_in(mistake.text)[0] in quotes, mistake.number
 
 
 def test_the_page_quotes_each_error_of_mistakes_toml():
     texts = mistake_texts()
-    assert [int(number) for number in ENTRIES] == list(texts)
-    for number, mistake in ENTRIES.items():
+    assert [int(number) for number in MISTAKES] == list(texts)
+    for number, mistake in MISTAKES.items():
         if "error" in mistake:
             codes = " ".join(code_in(texts[int(number)]))
             assert mistake["error"] in codes, number
@@ -310,15 +315,37 @@ def test_mistakes_named_in_a_file_lead_back_to_it(file):
             assert f"../{path}" in links_in(texts[int(number)]), number
 
 
+def test_a_file_that_a_mistake_links_to_names_it():
+    for mistake in mistakes(COMPANION):
+        for link in links_in(mistake.text):
+            # 34 is about what the script of lesson 8 sends.
+            if (mistake.number, link) == (34, "../scripts/08_inference.sh"):
+                continue
+            if link.startswith("../"):
+                text = re.sub(r"\n *# ?", " ", read(ROOT / link[3:]))
+                groups = re.findall(r"\(notes: mistakes? ([^)]+)\)", text)
+                numbers = re.findall(r"\d+", " ".join(groups))
+                assert str(mistake.number) in numbers, f"{mistake.number}: {link}"
+
+
+@both_companions
+def test_a_section_names_the_address_to_open(page):
+    for lesson in LESSONS:
+        url = re.search(r"^Open   (\S+)$", read(lesson), re.MULTILINE)[1]
+        assert url in code_in(without_blocks(section(page, lesson.stem))), url
+
+
 @both_companions
 def test_paths_to_call_are_called_by_a_script(page):
-    """Each path that a heading tells the reader to call stands in a script."""
-    scripts = "".join(read(script) for script in SCRIPTS)
+    """Each path that a heading tells the reader to call stands in the script of the
+    lesson that it names."""
     found = []
     for heading in HEADINGS:
         for paragraph in section(page, heading).split("\n\n"):
             if paragraph.startswith("**"):  # a mistake
                 continue
+            lessons = re.findall(r"\(#(\d\d_\w+)\)", paragraph) or NAMES
+            scripts = "".join(read(ROOT / f"scripts/{name}.sh") for name in lessons)
             for code in code_in(paragraph):
                 if re.match("/[a-z]", code):
                     found.append(code)
@@ -339,6 +366,8 @@ def test_every_remark_is_there_in_korean(script):
 
     item = r"^(\d+)\. (.+?)\n +```sh\n(.+?)\n +```$"
     text = section(COMPANION_KO, script.stem)
+    parts = re.findall(r"^\*\*(.+?)\*\*", text, re.MULTILINE)
+    assert parts == ["코드 풀이", "명령", "바꿔 보기"]
     items = re.findall(item, text, re.MULTILINE | re.DOTALL)
     for position, (number, remark, _) in enumerate(items, 1):
         assert int(number) == position

@@ -1,6 +1,7 @@
 """What every lesson has in common, and what the scripts cannot show."""
 
 import ast
+import logging
 import re
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from collection import (
     serve,
 )
 from werkzeug.exceptions import NotFound
+from werkzeug.routing import Map, Rule
 
 # Packages that an import statement names differently, or that come with another.
 PACKAGES = {"cv2": "opencv-python", "werkzeug": "flask", "markupsafe": "flask"}
@@ -47,7 +49,6 @@ def test_the_file_has_its_parts_in_order(name):
     head += rf"Open   http://127\.0\.0\.1:{port_of(name)}/\S*\n"
     head += rf'Calls  scripts/{name}\.sh\nNotes  .+\n(\n[^"]+)?"""\n# /// script\n'
     assert re.match(head, source)
-    assert source.index("# Try it: ") > source.index('if __name__ == "__main__":')
     # It answers this computer only, on its own port, without debug.
     main = ast.parse(source).body[-1]
     run = f"app.run(host='127.0.0.1', port={port_of(name)}, debug=False)"
@@ -117,6 +118,29 @@ def test_flask_run_gives_the_same_answers(name, tmp_path):
             assert play.holds(call.promise, answer), f"{call}\n{answer}"
 
 
+def test_lesson_1_would_answer_files_of_a_folder_beside_it():
+    """Its comment on __name__ says so."""
+    app = imported("01_hello").app
+    assert app.static_folder == str(ROOT / "static")
+    assert app.static_url_path == "/static"
+
+
+def test_lesson_2_lists_converters():
+    """Each converter of its comment, with a value that fits and one that does not."""
+    listed = re.findall(r"^#     (<.+?>) ", text_of("02_route_args"), re.MULTILINE)
+    values = {
+        "float": ("1.5", "1"),
+        "string(length=2)": ("ab", "abc"),
+        "any(red, blue)": ("blue", "green"),
+        "uuid": ("123e4567-e89b-12d3-a456-426614174000", "123e4567"),
+    }
+    assert [rule[1:].rpartition(":")[0] for rule in listed] == list(values)
+    for rule, (fits, does_not_fit) in zip(listed, values.values(), strict=True):
+        urls = Map([Rule(f"/{rule}", endpoint="found")]).bind("127.0.0.1")
+        assert urls.test(f"/{fits}"), rule
+        assert not urls.test(f"/{does_not_fit}"), rule
+
+
 def test_lesson_2_allows_the_methods_of_its_route():
     """The script promises only "Allow: ...", since the order changes."""
     answer = imported("02_route_args").app.test_client().get("/exam")
@@ -132,8 +156,9 @@ def test_lesson_2_allows_the_methods_of_its_route():
         ("03_errorhandler", "/even/5", 404, "404 Not Found: 5 is not even."),
         ("03_errorhandler", "/fruit/0", 200, "apple"),
         ("03_errorhandler", "/fruit/1", 200, "pear"),
-        ("04_hooks", "/closer", 404, "Not Found"),
-        ("06_jsonify", "/test/strawberry", 201, '"username": "strawberry"'),
+        ("04_hooks", "/closed/closed", 404, "Not Found"),
+        ("06_jsonify", "/test/<b>strawberry", 201, '"username": "<b>strawberry"'),
+        ("07_request_args", "/login", 200, '"auth":"failed"'),
         ("07_request_args", "/login?user_name=baz", 200, '"auth":"failed"'),
         ("07_request_args", "/even?number=7", 200, '{"even":false,"number":7}'),
         ("07_request_args", "/even?number=-8", 200, '{"even":true,"number":-8}'),
@@ -156,18 +181,12 @@ def test_lesson_3_shows_no_html_of_the_client():
     assert status == 404
 
 
-def test_lesson_4_shows_no_html_of_the_client():
-    app = imported("04_hooks").app
-    app.config["FIRST_HOST"] = "<b>"
-    answer = app.test_client().get("/hosts").text
-    assert answer.startswith("first request: &lt;b&gt;\n")
-
-
-def test_lesson_4_shows_no_html_of_a_client_that_werkzeug_lets_through(monkeypatch):
+def test_lesson_4_shows_no_html_of_a_client(monkeypatch):
+    """Even if Werkzeug let it through."""
     module = imported("04_hooks")
-    module.app.config["FIRST_HOST"] = "a"
+    module.app.config["FIRST_HOST"] = "<a>"
     monkeypatch.setattr(module, "request", SimpleNamespace(host="<b>"))
-    assert module.hosts() == "first request: a\nthis request: &lt;b&gt;\n"
+    assert module.hosts() == "first request: &lt;a&gt;\nthis request: &lt;b&gt;\n"
 
 
 def test_lesson_4_does_not_count_closed_as_the_first_request():
@@ -219,6 +238,16 @@ def test_lesson_4_has_one_first_host():
     assert firsts <= {f"first request: host{number}.test" for number in range(8)}
     # The lesson does ask with "in", so the threads had time.
     assert asked.count("FIRST_HOST") >= 8
+
+
+def test_lesson_5_can_write_korean_letters(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # Not app.logger: there every copy of the lesson has added a handler of its own.
+    handler = imported("05_logger").file_handler
+    handler.handle(logging.makeLogRecord({"levelname": "WARNING", "msg": "한"}))
+    handler.close()
+    text = (tmp_path / "exam_log.log").read_text(encoding="utf-8")
+    assert text.endswith(" WARNING 한\n")
 
 
 def test_lesson_5_logs_50_warnings(tmp_path):

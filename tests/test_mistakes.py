@@ -11,43 +11,34 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import tomllib
 from pathlib import Path
 
 import play
 import psutil
 import pytest
 import requests
-from collection import ENVIRONMENT, PICTURES, READERS_NOTES, lesson, serve
+from collection import ENVIRONMENT, MISTAKES, PICTURES, lesson, serve
 from flask import Flask
-
-DATA = Path(__file__).with_name("mistakes.toml").read_text(encoding="utf-8")
-ENTRIES = tomllib.loads(DATA)
-needs_notes = pytest.mark.skipif(
-    not READERS_NOTES.exists(), reason=f"no notes: cp notes.md {READERS_NOTES}"
-)
 
 
 def test_every_mistake_is_run_or_says_why_not():
     tests = re.findall(r"\ndef test_mistake_(\d+)_", Path(__file__).read_text("utf-8"))
-    for number, mistake in ENTRIES.items():
+    for number, mistake in MISTAKES.items():
         ways = ["code" in mistake, "reason" in mistake, number in tests]
         assert sum(ways) == 1, number
         assert ("code" in mistake) == ("prints" in mistake or "error" in mistake)
 
 
-@needs_notes
-def test_the_notes_have_what_each_entry_quotes():
-    text = READERS_NOTES.read_text(encoding="utf-8")
-    for number, mistake in ENTRIES.items():
+def test_the_notes_have_what_each_entry_quotes(readers_notes):
+    for number, mistake in MISTAKES.items():
         for quoted in mistake["notes"]:
-            assert quoted in text, number
+            assert quoted in readers_notes, number
 
 
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")
-@pytest.mark.parametrize("number", [n for n in ENTRIES if "code" in ENTRIES[n]])
+@pytest.mark.parametrize("number", [n for n in MISTAKES if "code" in MISTAKES[n]])
 def test_code_of_the_notes_goes_wrong(number, capsys):
-    mistake = ENTRIES[number]
+    mistake = MISTAKES[number]
     app = Flask(f"mistake_{number}")
     names = {"__name__": "__main__", "app": app, "sys": sys}
     error = ""
@@ -102,12 +93,11 @@ def blocks_of(text):
             code.append(line)
 
 
-@needs_notes
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")
-def test_the_code_of_the_notes_as_it_stands(monkeypatch):
+def test_the_code_of_the_notes_as_it_stands(readers_notes, monkeypatch):
     monkeypatch.setattr(Flask, "run", lambda *_, **__: None)
     ends = []
-    for heading, code in blocks_of(READERS_NOTES.read_text(encoding="utf-8")):
+    for heading, code in blocks_of(readers_notes):
         try:
             exec(code, {"__name__": "__main__", "app": Flask("notes")})
             ends.append((heading, ""))

@@ -208,11 +208,14 @@ def test_colour_only_on_a_terminal(monkeypatch):
 
 
 def test_a_lesson_that_holds(copy, tmp_path):
-    """A proxy, settings of Flask and curl, and the folder it is called in do not
-    disturb it."""
+    """A proxy, settings of Flask, curl and HTTPie, and the folder it is called in do
+    not disturb it."""
     (tmp_path / ".curlrc").write_text("include\n")
+    # With this HTTPie ends with status 4 after a 404.
+    (tmp_path / "config.json").write_text('{"default_options": ["--check-status"]}')
     env = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
     env |= {"FLASK_RUN_FROM_CLI": "true", "CURL_HOME": str(tmp_path)}
+    env |= {"HTTPIE_CONFIG_DIR": str(tmp_path)}
     done = play_copy(copy, 4, cwd="/", **env)
     assert done.returncode == 0, done.stdout
     _, calls = play.read_script(script_of("04_hooks"))
@@ -246,7 +249,7 @@ def test_a_password_of_the_readers_own_is_not_sent(copy, tmp_path):
     assert "Authorization" not in done.stdout
 
 
-def test_what_a_lesson_prints_before_and_after_its_calls_is_shown(copy):
+def test_what_a_lesson_prints_before_its_calls_and_between_them_is_shown(copy):
     change(copy / "01_hello.py", "\napp = ", "\nprint('at its start')\napp = ")
     after = (
         "\n    threading.Timer(0.5, print, ['after its answer']).start()\n    return"

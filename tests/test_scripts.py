@@ -88,6 +88,14 @@ def test_every_view_hook_and_handler_is_reached(played, posix):
         assert played.lines & body, f"no call reaches {function.__name__}()"
 
 
+def test_the_address_to_open_is_called(played):
+    text = (ROOT / f"{played.name}.py").read_text(encoding="utf-8")
+    path = re.search(r"^Open   http://[^/]+(/\S*)$", text, re.MULTILINE)[1]
+    found = [status for *asked, status in played.requests if asked == ["GET", path]]
+    assert found
+    assert found[0] < 300
+
+
 def rules_reached(app, requests):
     """The rule and the method of each request that has a route and was not answered
     with 404 or 405, in their order."""
@@ -186,6 +194,8 @@ def test_scripts_have_their_form(name):
     start = f"#!/bin/sh\n# Lesson {int(name[:2])}'s calls. In another terminal first:"
     assert text.startswith(f"{start}  python {name}.py\n")
     assert "\nhttp() { command http --ignore-stdin --pretty=none" in preamble
+    # A lesson that its reader has stopped with Ctrl+Z does not answer.
+    assert "case $(curl -s -m 9 -o /dev/null" in preamble
     # Neither an empty line nor a remark stands between a call and its promise.
     assert not re.search(r"\n(#(?!=>).*)?\n#=>", text)
     tools = set()

@@ -257,7 +257,7 @@ NAMES = "python3 python python3.14 python3.13 python3.12 python3.11 py".split()
 @pytest.mark.parametrize("name", NAMES)
 def test_python_has_many_names(name, folder, tmp_path):
     path = machine(tmp_path, **{name: PYTHON})
-    status, output, errors = run(folder, "--help", PATH=path)
+    status, output, errors = run(folder, "-h", PATH=path)
     assert (status, errors) == (0, "")
     assert output.startswith("played by")
 
@@ -573,6 +573,10 @@ def test_test_sh_installs_what_the_tests_need_once(folder):
     assert commands() == [install, "-m pytest -k hello"]
     assert commands() == ["-m pytest -k hello"]
     with requirements.open("a") as file:
+        file.write("# a new line\n")
+    assert commands() == [install, "-m pytest -k hello"]
+    # run.sh sets up .venv again.
+    with (folder / "requirements.txt").open("a") as file:
         file.write("# a new line\n")
     assert commands() == [install, "-m pytest -k hello"]
     # No network.
