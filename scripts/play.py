@@ -80,11 +80,17 @@ def relative(path):
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
 
+def text_of(path):
+    """Return the text of a lesson or a script."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ScriptError(f"{relative(path)}: save this file as UTF-8") from None
+
+
 def read_script(path):
     """Return the preamble of a script (up to "set -v") and the list of its calls."""
-    preamble, mark, rest = (
-        Path(path).read_text(encoding="utf-8").partition("\nset -v\n")
-    )
+    preamble, mark, rest = text_of(path).partition("\nset -v\n")
     if not mark:
         raise ScriptError(f"{relative(path)}: there is no line 'set -v'")
     preamble += mark
@@ -155,11 +161,14 @@ class TryIt:
 
 
 def places_of(wanted, lines):
-    """Return where the wanted lines stand among the lines, all indented alike."""
+    """Return where the wanted lines stand among the lines, all indented alike, and
+    perhaps with ' in place of "."""
+    wanted = [text.replace("'", '"') for text in wanted]
+    lines = [text.rstrip().replace("'", '"') for text in lines]
     places = []
     for start, line in enumerate(lines):
         indent = line[: len(line) - len(line.lstrip())]
-        found = [text.rstrip() for text in lines[start : start + len(wanted)]]
+        found = lines[start : start + len(wanted)]
         if found == [indent + text for text in wanted]:
             places.append(start)
     return places
@@ -167,8 +176,7 @@ def places_of(wanted, lines):
 
 def read_try_it(lesson):
     """Return the Try it of a lesson, or None if it has none."""
-    text = Path(lesson).read_text(encoding="utf-8")
-    code, mark, block = text.partition("\n# Try it: replace\n")
+    code, mark, block = text_of(lesson).partition("\n# Try it: replace\n")
     if not mark:
         return None
     indent = "#     "
@@ -178,10 +186,7 @@ def read_try_it(lesson):
     if len(parts) < 5 or parts[1] != ["# with"]:
         raise ScriptError(f"{relative(lesson)}: the Try it is not in its form")
     old, _, new, how, *rest = parts
-    # Prose becomes empty lines, so that the numbers of the lines stay right.
-    lines = []
-    for position, part in enumerate(rest):
-        lines += part if position % 2 == 0 else [""] * len(part)
+    lines = [line for part in rest for line in part]
     # One for the line "# with", and one because lines count from 1.
     first_number = (code + mark).count("\n") + len(old + new + how) + 2
     calls = read_calls(lesson, lines, first_number)
@@ -260,9 +265,12 @@ def end_at_signals():
             signal.signal(number, end)
 
 
+# --- What a lesson and its calls get from outside.
+
+
 def environment(folder):
-    """Return the environment variables for a lesson and for its calls. The settings of
-    curl and HTTPie are in the folder."""
+    """Write settings of curl and HTTPie into the folder; return the environment
+    variables for a lesson and for its calls."""
     # The reader's own settings must not change what is played.
     variables = {
         name: value
@@ -310,6 +318,7 @@ class Server:
     """A lesson, started as its reader starts it, and what it prints."""
 
     def __init__(self, lesson, options):
+        self.lesson = lesson
         self.name = lesson.name
         self.number = number_of(lesson)
         self.env = options.env
@@ -322,6 +331,10 @@ class Server:
 
     def start(self, url):
         """Start the lesson, wait until it listens, and return its URL."""
+        # The reader may have changed the port, perhaps because the usual one is in use.
+        port_in_code = re.search(r"^[^#\n]*\bport=(\d+)", text_of(self.lesson), re.M)
+        if port_in_code:
+            url = f"http://127.0.0.1:{port_in_code[1]}"
         if is_listening(url):
             port = urlsplit(url).port
             raise NotPlayed(
@@ -344,7 +357,6 @@ class Server:
         while time.monotonic() < deadline and self.process.poll() is None:
             ready = re.search(rb"Running on (http://\S+)", self.log.read_bytes())
             if ready:
-                # The lesson says it itself: the reader may have changed the port.
                 return ready[1].decode()
             if is_listening(url):
                 return url
@@ -414,10 +426,10 @@ class Caller:
         self.default_url = match[1]
         self.url = url or self.default_url
         try:
-            script = os.path.relpath(script, cwd)
+            name = os.path.relpath(script, cwd)
         except ValueError:
-            pass  # on Windows no relative path leads to another drive
-        self.script = Path(script).as_posix()
+            name = script  # on Windows no relative path leads to another drive
+        self.script = Path(name).as_posix()
         self.env = env
         self.photo = photo
         self.cwd = cwd
@@ -445,10 +457,8 @@ class Caller:
 
     def check(self):
         """Raise NotPlayed if the script's own check does not find its lesson."""
-        try:
-            status, output = self.sh(self.preamble, START_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise NotPlayed(f"The server at {self.url} does not answer.") from None
+        # It ends by itself: its curl waits for 9 seconds at most.
+        status, output = self.sh(self.preamble)
         if status != 0:
             raise NotPlayed(output.strip() or f"The check ended with status {status}.")
 
@@ -545,7 +555,7 @@ def readable(text, mark=""):
 
 @dataclass
 class Result:
-    """How a lesson went: promises held, of how many, and the first that did not."""
+    """How a lesson went: promises held, of how many; where or why it first failed."""
 
     name: str
     promised: int = 0
@@ -576,7 +586,7 @@ def play_lesson(lesson, server, options):
         play_calls(calls, caller, server, result, options)
         if edit_is_made and result.is_good:
             show_way_back(lesson, try_it)
-    except (NotPlayed, ScriptError, OSError, UnicodeDecodeError) as error:
+    except (NotPlayed, ScriptError, OSError) as error:
         result.first_failure = result.first_failure or str(error).splitlines()[0]
         say(paint(str(error), RED))
         if server:
@@ -634,7 +644,7 @@ def play_call(call, caller, server, options):
     if options.quiet:
         say(head if is_good else f"{call.remark}\n{head}")
     if not is_good:
-        show_difference(call, answer)
+        show_difference(call, answer, options)
     elif not options.quiet:
         if answer.strip("\n"):
             say(readable(answer))
@@ -645,16 +655,19 @@ def play_call(call, caller, server, options):
     return is_good
 
 
-def show_difference(call, answer):
-    """Show what was promised and what came."""
-    say(paint(f"  NOT as promised: {call}", RED))
-    say(readable("\n".join(call.promise), "expected| "))
+def show_difference(call, answer, options):
+    """Show what was promised, if that counts, and what came."""
+    if is_compared(call, options):
+        say(paint(f"  NOT as promised: {call}", RED))
+        say(readable("\n".join(call.promise), "expected| "))
+    else:
+        say(paint(f"  The command failed: {call}", RED))
     say(readable(answer or "(nothing)", "     got| "))
 
 
 def is_compared(call, options):
     """Return whether the answer is compared: not with the reader's own photo."""
-    own_photo = options.photo and re.search(r"\$\{?PHOTO\b", call.command)
+    own_photo = options.photo and re.search(r"\$PHOTO\b", call.command)
     return bool(call.promise) and not own_photo
 
 
@@ -712,8 +725,8 @@ def play_all(lessons, options):
     width = max(len(result.name) for result in results)
     say(f"{'lesson':{width}}  promises held  first that did not")
     for result in results:
-        held = f"{result.held} of {result.promised}"
-        line = f"{result.name:{width}}  {held:13}  {result.first_failure}"
+        count = f"{result.held} of {result.promised}"
+        line = f"{result.name:{width}}  {count:13}  {result.first_failure}"
         say(paint(line.rstrip(), GREEN if result.is_good else RED))
     held = sum(result.held for result in results)
     promised = sum(result.promised for result in results)
@@ -726,7 +739,6 @@ def play_all(lessons, options):
 
 def watch(lesson, options):
     """Play a lesson at once, and again whenever it or its script is saved."""
-    options.quiet = True
     while True:
         seen = stamps(lesson)
         say(paint(f"=== {lesson.name} ===", BOLD) + "\n")
@@ -801,11 +813,14 @@ def read_arguments(words):
     # Intermixed: an option may stand between the words, too.
     options = parser.parse_intermixed_args(words)
     if options.url:
-        # As a browser's address bar copies it: with "/" at its end.
+        # A browser's address bar adds "/" at the end.
         options.url = options.url.rstrip("/")
+        if urlsplit(options.url).path:
+            parser.error("--url has no path; it is such as http://127.0.0.1:8080")
     words = options.words
     options.watch = words[:1] == ["watch"]
-    options.quiet = False
+    # watch shows only what fails.
+    options.quiet = options.watch
     if options.watch:
         words = words[1:]
     options.photo = ""
@@ -832,10 +847,11 @@ def read_arguments(words):
     if words[1:]:
         # With "/" on Windows, too: sh would take "\" for something else.
         options.photo = Path(os.path.abspath(words[1])).as_posix()
+        if "PHOTO=" not in script_of(options.chosen[0]).read_text(encoding="utf-8"):
+            name = options.chosen[0].name
+            parser.error(f"{name} takes no photograph: what is {words[1]}?")
         if not os.path.isfile(options.photo):
             parser.error(f"there is no file {words[1]}")
-        if "PHOTO=" not in script_of(options.chosen[0]).read_text(encoding="utf-8"):
-            parser.error(f"{options.chosen[0].name} takes no photograph")
     if words[2:]:
         parser.error(f"one photograph at a time: what is {words[2]}?")
     return options

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Plays the lessons: sh scripts/run.sh --help says how.
-# The first run makes .venv and installs what requirements.txt names in it.
+# The first run makes .venv, and installs there what requirements.txt names: OpenCV and
+# NumPy only when lesson 8 is asked for.
 set -u
 export PYTHONUTF8=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P) || exit 1
@@ -46,6 +47,15 @@ owner() {
     cat "$venv/made-by-run.sh" 2>/dev/null
 }
 
+leave_it_to_another() {
+    other=$(owner)
+    # kill -0: is there such a process?
+    if [ -n "$other" ] && kill -0 "$other" 2>/dev/null; then
+        stop "another run.sh is setting up .venv. When it is done, run this again." \
+            "(If there is none, remove .venv first.)"
+    fi
+}
+
 # A .venv of this script that is not ready (Ctrl+C, no network) is removed. Yours is kept.
 remove_half_made_venv() {
     # A second Ctrl+C does not stop the removal.
@@ -63,8 +73,8 @@ trap 'exit 143' TERM
 
 print_version='import sys; print("%d.%d" % sys.version_info[:2])'
 
-# Where .venv has its programs, and what a finished set-up writes into .venv: the folder,
-# the version of Python, and the checksum of the requirements.
+# Set $bin, where .venv has its programs, and $wanted, what a finished set-up writes into
+# .venv: the folder, the version of Python, and the checksum of the requirements.
 look_at_venv() {
     bin=$venv/bin
     [ ! -d "$venv/Scripts" ] || bin=$venv/Scripts # Windows
@@ -111,14 +121,6 @@ add_opencv() {
 }
 
 look_at_venv
-leave_it_to_another() {
-    other=$(owner)
-    # kill -0: is there such a process?
-    if [ -n "$other" ] && kill -0 "$other" 2>/dev/null; then
-        stop "another run.sh is setting up .venv. When it is done, run this again." \
-            "(If there is none, remove .venv first.)"
-    fi
-}
 leave_it_to_another
 if ! is_ready ready; then
     echo "Setting up .venv: this once, less than a minute."
@@ -173,7 +175,7 @@ if [ "$(owner)" = $$ ]; then
     : >"$venv/made-by-run.sh"
 fi
 if [ "$*" = setup ]; then
-    is_ready ready-for-8 || exit 1
-    exit 0
+    is_ready ready-for-8
+    exit
 fi
 exec "$bin/python" "$here/scripts/play.py" "$@"

@@ -294,6 +294,28 @@ def test_a_script_that_cannot_be_read_is_named(copy):
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.parametrize("name", ["01_hello.py", "scripts/01_hello.sh"])
+def test_a_file_in_another_encoding_is_named(copy, name):
+    """As an older editor saves it on a Korean Windows."""
+    with (copy / name).open("a", encoding="cp949") as file:
+        file.write("# 한\n")
+    done = play_copy(copy, 1)
+    assert done.returncode == 1
+    assert f"\n{name}: save this file as UTF-8\n" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_remark_stands_above_the_first_of_its_calls_only(copy):
+    calls = '"$URL/"', '"$URL/sample.jpg"'
+    script = copy / "scripts" / "08_inference.sh"
+    keep_calls(script, *calls)
+    first, second = play.read_script(script)[1]
+    assert first.remark == second.remark
+    done = play_copy(copy, 8)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count(first.remark) == 1
+
+
 def test_a_missing_locale_does_not_disturb(copy, tmp_path, posix):
     """Where sh is bash, bash would print a warning into every answer."""
     if not (bash := shutil.which("bash")):
@@ -399,6 +421,7 @@ def test_try_it_whose_comment_is_edited_as_well(copy):
     "old, new, message",
     [
         ("    app.run(", "    app.walk(", "01_hello.py did not start: AttributeError"),
+        ("    app.run(", "    dict(", "01_hello.py did not start: it printed nothing"),
         ("    return", "    os._exit(3)\n    return", "ended, with status 3."),
         ("    return", "    time.sleep(9)\n    return", "no answer within 1 seconds."),
     ],
@@ -410,11 +433,14 @@ def test_a_lesson_that_cannot_be_played_on(old, new, message, copy):
     done = play_copy(copy, 1, *limit)
     assert done.returncode == 1
     assert message in done.stdout
-    if "did not start" in message:
+    if "AttributeError" in message:
         assert "server| Traceback (most recent call last):" in done.stdout
     assert re.search(r"\n01_hello +0 of \d+ +\S", done.stdout)
+    first = play.read_script(script_of("01_hello"))[1][0]
+    if "ended" in message:
+        # The summary says where.
+        assert re.search(rf"\n01_hello +0 of \d+ +{first}\n", done.stdout)
     if "within" in message:
-        first = play.read_script(script_of("01_hello"))[1][0]
         assert f"scripts/01_hello.sh:{first.line}: {message}" in done.stdout
     assert_nothing_left(copy)
 
@@ -422,7 +448,9 @@ def test_a_lesson_that_cannot_be_played_on(old, new, message, copy):
 def test_a_lesson_whose_port_its_reader_has_changed(copy):
     port = free_port()
     change(copy / "01_hello.py", "port=8080", f"port={port}")
-    done = play_copy(copy, 1)
+    # Another program uses the old one.
+    with socket.create_server(("127.0.0.1", 8080)):
+        done = play_copy(copy, 1)
     assert done.returncode == 0, done.stdout
     assert f'"http://127.0.0.1:{port}/hello"' in done.stdout
     # The calls of the Try it go there, too.
@@ -482,7 +510,10 @@ def test_a_slash_at_the_end_of_a_url_is_dropped():
         ("--help", "sh scripts/run.sh watch 3 "),
         ("99", f"there is no lesson 99: 1 to {len(LESSONS)}, or none for all"),
         ("8 no.jpg", "there is no file no.jpg"),
-        ("3 README.md", "03_errorhandler.py takes no photograph"),
+        ("3 README.md", "03_errorhandler.py takes no photograph: what is README.md?"),
+        ("1 2", "01_hello.py takes no photograph: what is 2?"),
+        ("3 --url http://127.0.0.1:8080/hello", "--url has no path"),
+        ("3 --url 127.0.0.1:8080", "--url has no path"),
         ("watch", "watch and --url need a lesson, such as 3"),
         ("--url http://127.0.0.1:1", "watch and --url need a lesson, such as 3"),
         ("watch 3 --url http://127.0.0.1:1", "watch starts the lesson itself"),
@@ -535,7 +566,21 @@ def test_own_photograph(copy, tmp_path, posix):
     count = sum("$PHOTO" not in call.command for call in calls)
     assert count > 0
     assert done.stdout.endswith(f"\n{count} of {count} promises hold.\n")
+    assert done.stdout.count("\n  ok\n") == count
     assert (copy / "answer.jpg").read_bytes().startswith(b"\xff\xd8\xff")
+
+
+def test_a_command_with_an_own_photograph_that_fails(copy):
+    """The promise is about another picture: it is not shown as expected."""
+    script = copy / "scripts" / "08_inference.sh"
+    keep_calls(script, "draw=1")
+    change(script, "-o answer.jpg", "-o no/answer.jpg")
+    shutil.copy(PICTURES / "qrcode.png", copy / "my.png")
+    done = play_copy(copy, 8, "my.png")
+    assert done.returncode == 1, done.stdout
+    assert "\n  The command failed: scripts/08_inference.sh:" in done.stdout
+    assert "(The command ended with status 23.)" in done.stdout
+    assert "expected" not in done.stdout
 
 
 def test_own_file_that_is_no_picture(copy):

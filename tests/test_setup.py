@@ -245,7 +245,7 @@ esac"""
 
 def test_a_newer_python_beside_an_old_one(folder, tmp_path):
     path = machine(tmp_path, **{"python3": OLD_PYTHON, "python3.12": PYTHON})
-    status, output, errors = run(folder, "--help", PATH=path)
+    status, output, errors = run(folder, "3", "--help", PATH=path)
     assert (status, errors) == (0, "")
     assert output.startswith("played by")
 

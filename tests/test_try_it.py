@@ -71,6 +71,13 @@ def test_player_knows_the_edit(file):
     assert not try_it.is_made()
 
 
+@every_lesson
+def test_the_edit_may_have_other_quotes(file):
+    try_it = play.read_try_it(file)
+    try_it.code = edited(try_it).replace('"', "'")
+    assert try_it.is_made()
+
+
 def test_old_lines_count_only_side_by_side():
     assert play.TryIt("a\nnew\nb\n", ["a", "b"], ["new"], []).is_made()
 
