@@ -370,7 +370,7 @@ def find_strawberries(img):
 # If your model keeps more than MAX_KEPT (60 MB) from picture to picture, make that one
 # larger, too: otherwise, on Linux, the worker is replaced after the picture.
 # Change MODELS and the limits in this file, not in one that imports it: the workers
-# would not see the change.
+# may not see the change.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -762,7 +762,8 @@ SPAWN = multiprocessing.get_context("spawn")
 # how a worker is asked (Worker), how requests wait for a worker (IdleWorkers), how the
 # workers are started, and what runs in a worker.
 # task is what look_at_picture() gets beside the file: model_type and wants_picture. To
-# give it one more value, change only look_at_picture() and its call in api_inference().
+# give it one more value, change look_at_picture(), and in api_inference() the call of
+# ask_worker().
 def ask_worker(file, *task):
     """The answer of look_at_picture() for an uploaded file. Call abort() if there is no
     answer."""
@@ -777,8 +778,8 @@ def ask_worker(file, *task):
     worker = idle_workers.take()
     try:
         # Flask has put a large file (of more than 500 kB) into a temporary file. Read
-        # it only now: so the server never holds more large files in memory than there
-        # are workers.
+        # it only now, with a worker at hand: so the server holds about as many large
+        # files in memory as there are workers, however many requests wait.
         data = file.read()
         outcome, answer = worker.ask(data, *task)
     finally:
@@ -863,8 +864,8 @@ class Worker:
         self.pipe.close()
 
     def send_task(self, task):
-        """Tell the process which task comes: (model_type, wants_picture). Return True
-        if it answers "go on"; False if it does not answer.
+        """Tell the process which task comes (see ask_worker()). Return True if it
+        answers "go on"; False if it does not answer.
 
         So ask(), below, knows that the process is alive before it sends the file. If
         the process ends after that, the file is most likely the reason."""
@@ -1214,8 +1215,8 @@ def end_with_server():
 # - look_at_picture() and what it calls: the file is no JPEG, PNG or WebP, is an
 #   animated PNG, cannot be read, is damaged, or has too many pixels (a JPEG). They
 #   raise BadPicture.
-# - answer_of_worker(): the picture has too many pixels (a PNG or WebP), or takes too
-#   much memory (on Linux).
+# - answer_of_worker(): the picture has too many pixels (a PNG, a WebP, or a JPEG whose
+#   header jpeg_size() does not find), or takes too much memory (on Linux).
 # - Worker.send_file(): the picture takes more than 3 seconds, or the worker crashes.
 # ask_worker() turns the last three of this list into a 400, and json_error() in part 3
 # turns every error into JSON. (A 500 is no refusal: something is wrong in the server.)

@@ -85,6 +85,17 @@ def first_to_compute(processes):
     return wait_until(busy)[0]
 
 
+def wait_until_none_computes(processes):
+    """Wait until these processes have nothing to do for a second."""
+
+    def none_computes():
+        before = [process.cpu_times().user for process in processes]
+        time.sleep(1)
+        return before == [process.cpu_times().user for process in processes]
+
+    wait_until(none_computes, 60)
+
+
 def free_port():
     """A port of 127.0.0.1 that nobody uses."""
     with socket.create_server(("127.0.0.1", 0)) as server:

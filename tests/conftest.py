@@ -1,4 +1,4 @@
-"""Fixtures: lesson 8 as a module, a copy of the collection, and one that is set up;
+"""Fixtures: lesson 8 as a module and started, a copy of the collection, set up or not;
 posix, torch_is_here and readers_notes, which skip a test where it cannot run."""
 
 import os
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from collection import READERS_NOTES, ROOT, cksum, imported
+from collection import READERS_NOTES, ROOT, cksum, imported, lesson
 
 
 @pytest.fixture
@@ -41,6 +41,13 @@ def readers_notes():
 def module():
     """Lesson 8 as a module, not started."""
     return imported("08_inference")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Lesson 8, started. (Some test files have another fixture of this name.)"""
+    with lesson("08_inference", tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -201,12 +201,14 @@ def check_answered_or_refused(response):
 def test_answered_in_time(server, name):
     start = time.monotonic()
     response = upload(server, ("x", HOSTILE[name]), model_type="qrcode")
-    assert time.monotonic() - start < MAX_SECONDS + 1
+    elapsed = time.monotonic() - start
+    assert elapsed < MAX_SECONDS + 1
     check_answered_or_refused(response)
     if name in REFUSED:
         reason = REFUSED[name][1]
         check_refused(response, 400, f"img_file: 'x' {reason}")
         if reason == TOO_SLOW:
+            assert elapsed >= MAX_SECONDS
             assert "a worker was ended: MAX_SECONDS are over" in server.log
 
 
@@ -384,8 +386,11 @@ def test_text_does_not_fill_the_memory(server, name, has_length):
 
 def test_100_kilobytes_of_text_and_no_more(server):
     assert send_form(server, b"a=" + b"b" * 99_998).status_code == 200
-    response = send_form(server, b"a=" + b"b" * 99_999)
-    check_refused(response, 413, TOO_LARGE)
+    kind = "application/x-www-form-urlencoded"
+    # As curl writes it, and as HTTPie does.
+    for name in (kind, f"{kind}; charset=utf-8"):
+        response = send_form(server, b"a=" + b"b" * 99_999, name)
+        check_refused(response, 413, TOO_LARGE)
 
 
 @pytest.mark.parametrize(

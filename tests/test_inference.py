@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 import requests
-from collection import lesson
 from pictures import (
     decoded,
     frame,
@@ -35,13 +34,6 @@ from uploads import (
     result_of,
     upload,
 )
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with lesson("08_inference", tmp_path_factory.mktemp("inference")) as server:
-        yield server
-
 
 # --- What it answers
 
@@ -297,6 +289,12 @@ def test_a_box_beyond_an_edge_is_cut(module):
     check_result(module.answer_in_pixels_of_upload(b"", img, 1, [outside]))
 
 
+@pytest.mark.parametrize("score", [0, 1])
+def test_a_score_may_be_0_or_1(score, module):
+    found = module.detection(plain(40, 30), "x", score, (5, 5, 10, 20))
+    assert found["score"] == score
+
+
 @pytest.mark.parametrize("score", [-0.1, 1.01, float("nan")])
 def test_a_score_outside_0_to_1_is_a_mistake(score, module):
     """JSON has no NaN: the page could not read the answer."""
@@ -369,6 +367,13 @@ def test_qr_codes_are_not_looked_for_in_an_enlarged_picture(module, monkeypatch)
     for side in (300, 5000):
         assert module.find_qrcodes(plain(side, side)) == []
     assert sizes == [300, module.QR_SIDE]
+
+
+def test_a_smaller_picture_has_whole_pixels(module):
+    """640 x 353 becomes 384 x 211.8, and so 384 x 212."""
+    small, scale = module.resized(plain(640, 353), 384)
+    assert small.shape[:2] == (212, 384)
+    assert scale == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("text", ["Insufficient memory", "std::bad_alloc"])
@@ -552,6 +557,8 @@ def test_a_long_label_is_cut(drawn):
     (short,), _ = drawn(1600, 1200, [box], label="A" * 30)
     (long,), _ = drawn(1600, 1200, [box], label="A" * 2000)
     assert long == short
+    (shorter,), _ = drawn(1600, 1200, [box], label="A" * 29)
+    assert shorter != short
 
 
 # --- What it refuses
@@ -593,6 +600,15 @@ def test_wrong_model(server, model_type, text):
 )
 def test_wrong_files_or_draw(server, files, query, text):
     check_refused(upload(server, *files, query=query), 400, text)
+
+
+def test_each_value_has_its_place(server):
+    """model_type is a field, draw stands in the URL."""
+    url = f"{server.url}/inference?model_type=qrcode"
+    response = requests.post(url, files={"img_file": GOOD}, timeout=60)
+    check_refused(response, 400, f"model_type: '' {ALLOWED}")
+    response = upload(server, GOOD, model_type="qrcode", draw="1")
+    assert response.headers["Content-Type"] == "application/json"
 
 
 @pytest.mark.parametrize("body", [{}, {"data": b"{}"}, {"json": {"model_type": "x"}}])

@@ -10,7 +10,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from collection import PICTURES, lesson
+from collection import PICTURES
 from pictures import jpeg, png, qr, with_orientation
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -41,12 +41,6 @@ def start_browser(folder, javascript=True):
         options.add_experimental_option("prefs", {setting: 2})
     service = webdriver.ChromeService(executable_path=DRIVER)
     return webdriver.Chrome(options=options, service=service)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with lesson("08_inference", tmp_path_factory.mktemp("page")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +193,16 @@ def test_a_label_is_one_line(browser, tmp_path, width):
     return label.offsetHeight;
     """
     assert 10 < browser.execute_script(script) < 25
+
+
+@WIDTHS
+def test_a_long_word_does_not_widen_the_page(browser, tmp_path, width):
+    picture = tmp_path / "long.png"
+    picture.write_bytes(png(qr("A" * 200)))
+    set_width(browser, width)
+    search(browser, picture, model_type="qrcode")
+    assert texts(browser, "li")[0].startswith("A" * 200)
+    assert page_width(browser) <= width
 
 
 def test_several_pictures(browser):

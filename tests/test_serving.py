@@ -33,6 +33,7 @@ from collection import (
     make_calls,
     serve,
     wait_until,
+    wait_until_none_computes,
     workers_among,
 )
 from pictures import largest_picture
@@ -481,7 +482,9 @@ def test_a_password_and_limits_for_strangers(servers):
     assert ask(server.port, with_login) == servers.good
     # One after the other, but too many in a moment.
     statuses = [ask(server.port, with_login)[0] for _ in range(40)]
-    assert (statuses[0], statuses[-1]) == (200, 503)
+    # Not the last one: every fifth of a second one more is allowed.
+    assert statuses[0] == 200
+    assert 503 in statuses
 
 
 # --- A server is stopped, or dies.
@@ -539,7 +542,7 @@ def test_a_restart_answers_what_has_begun(servers):
     server = servers.new("gunicorn")
     assert ask(server.port, GOOD) == servers.good
     # The workers that are still starting must not pass for one that computes.
-    quiet(server)
+    wait_until_none_computes(workers_among(server.tree()))
     with ThreadPoolExecutor(1) as client:
         answer = client.submit(ask, server.port, post(("x", largest_picture())))
         # Not gunicorn's own processes: they compute while they receive the file.

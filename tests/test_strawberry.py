@@ -8,7 +8,7 @@ import numpy as np
 import photographs
 import pytest
 import score
-from collection import PICTURES, ROOT, imported, lesson
+from collection import PICTURES, ROOT, imported
 from pictures import decoded, png
 from uploads import BERRIES, result_of, upload
 
@@ -18,12 +18,6 @@ LEAST_F1 = 0.78
 LEAST_IMAGE_ACCURACY = 0.98
 MOST_FALSE_BOXES = 0  # on the 59 pictures of dev without a strawberry
 MOST_LOOKALIKES = 0.02  # share of the untrained look-alikes that may get a box
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with lesson("08_inference", tmp_path_factory.mktemp("strawberry")) as server:
-        yield server
 
 
 def strawberries(server, data):

@@ -24,6 +24,7 @@ from collection import (
     port_of,
     serve,
     wait_until,
+    wait_until_none_computes,
     workers_among,
 )
 from pictures import (
@@ -72,13 +73,7 @@ def ready_workers_of(server):
     """Its workers, once all of them are ready: none computes any more."""
     wait_until(lambda: len(workers_of(server)) == WORKERS)
     workers = workers_of(server)
-
-    def none_computes():
-        before = [process.cpu_times().user for process in workers]
-        time.sleep(1)
-        return before == [process.cpu_times().user for process in workers]
-
-    wait_until(none_computes, 60)
+    wait_until_none_computes(workers)
     return workers
 
 
@@ -601,6 +596,7 @@ def test_a_mistake_in_a_model_is_a_500_with_its_traceback_in_the_log(
 def find_none(img):
     print("printed by the model")
     app.logger.warning("logged by the model")
+    print("to stderr \\udc80", file=sys.stderr)
     return img.no_such_name
 
 {old}    "none": find_none,
@@ -616,5 +612,7 @@ def find_none(img):
         assert "return img.no_such_name" in server.log
         assert "AttributeError" in server.log
         assert server.log.count("\nprinted by the model\n") == 3
+        # A text that cannot be written as UTF-8 is no reason to lose it.
+        assert server.log.count("\nto stderr \\udc80\n") == 3
         assert server.log.count(f"{line}\n") == 3
         assert workers_of(server) == before
