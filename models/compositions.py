@@ -230,9 +230,7 @@ LAYOUTS = [
 
 class Painter(torch.utils.data.Dataset):
     """Makes training pictures. Item number `step` is the batch of that step, the same
-    whenever it is asked for.
-
-    It has no __len__: the sampler in train_strawberry.py says how many."""
+    whenever it is asked for. Items after the last step are for the pruning."""
 
     def __init__(self, pictures, seed, steps):
         self.seed = seed

@@ -23,7 +23,7 @@ from torch import nn
 from torchvision.ops import Conv2dNormActivation, generalized_box_iou_loss
 
 # For each stage of the trunk: how many blocks, kernel, stride (of its first block), how
-# many times a block widens its channels, and channels.
+# many times a block widens its channels (before the pruning), and how many come out.
 STAGES = [
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),

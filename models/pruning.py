@@ -1,14 +1,15 @@
 """After the training: leave out the channels of the trunk that matter least.
 
 Each block of the trunk has many channels inside. Its last layer, `project`, sums them,
-each times a weight, into the few that come out. Most of what comes out is made by some
-of the channels. Without the others the network is a fifth faster and a third smaller,
-with nearly the same F1: README.md has the figures.
+each times a weight, into the few that come out. Some channels make most of that.
+Without the others the network is a fifth faster and a third smaller, with nearly the
+same F1: README.md has the figures.
 """
 
 import torch
 
-# Leave out channels that together bring less than this part of what all bring.
+# Leave out channels that together bring less than this part of what all bring: see
+# channels_to_keep().
 SHARE = 0.06
 # cv2.dnn computes 8 channels at a time: so leave out a multiple of 8.
 CHANNELS_AT_A_TIME = 8
@@ -18,18 +19,19 @@ RIDGE = 1e-5
 
 @torch.no_grad()
 def prune(trunk, batches):
-    """Leave out channels of each block of the trunk, in place. The weights of the
-    others change, so that the block gives nearly the same as before, at least for
-    pictures like these, each mixed by fade() with some grey.
+    """Leave out channels of each block of the trunk, in place. `project` gets new
+    weights for the others, so that the block gives nearly the same as before, at least
+    for pictures like these.
 
-    batches: the pictures, each (n, 3, height, width), float32 from 0 to 1."""
+    batches: the pictures, each (n, 3, height, width), float32 from 0 to 1. fade() mixes
+    each picture with some grey."""
     # What goes into a block, for each batch: (n, channels, height, width).
     inputs = []
     for number, images in enumerate(batches):
         inputs.append(trunk.before_blocks(fade(images, seed=number)))
     for block in trunk.blocks:
         mean, covariance = measure(block, inputs)
-        # What goes into the next block, as long as this one has all its channels.
+        # What goes into the next block: computed before this one loses channels.
         inputs = [block(features) for features in inputs]
         # (outputs, channels)
         weights = block.project.weight[:, :, 0, 0].double()
@@ -97,8 +99,8 @@ def refit(covariance, weights, kept):
     # A little more on the diagonal keeps the weights small: large ones would fit these
     # pictures only (ridge regression).
     of_kept.diagonal().add_(RIDGE * covariance.diagonal().mean())
-    # The new weights N bring the values of the kept channels as near as possible to
-    # what all channels bring, on average over all places (a sum of squares is least
-    # where its derivative is 0). This means: of_kept @ N.T = covariance[kept] @
-    # weights.T. solve() finds N.T.
+    # The new weights N give nearly what all channels gave: the sum of the squared
+    # differences over all places is least where its derivative is 0. This means:
+    # of_kept @ N.T = covariance[kept] @ weights.T. solve() finds N.T. (The means do not
+    # matter here: prune() puts them into the bias.)
     return torch.linalg.solve(of_kept, covariance[kept] @ weights.T).T

@@ -42,7 +42,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 ROUND = 250  # steps between two checkpoints
 WARM_UP = 100  # steps in which the learning rate rises
-PRUNING_BATCHES = 24
+PRUNING_BATCHES = 24  # batches of pictures with which prune() compares channels
 # The trunk has learnt already: it moves slowly.
 TRUNK_RATE = 2e-4
 REST_RATE = 2e-3
