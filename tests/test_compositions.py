@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture
-def compositions(torch_is_here):
+def compositions(torch):
     return importlib.import_module("compositions")
 
 
@@ -267,7 +267,7 @@ def test_how_often_each_kind_is_made(compositions, painter, monkeypatch):
     assert len(halved) / 2000 == pytest.approx(0.15, abs=0.03)
 
 
-def test_some_subjects_are_shown_more_often(compositions):
+def test_some_subjects_are_shown_more_often_and_some_less(compositions):
     pictures = [
         photographs.Picture("a", subject, "c", None, None)
         for subject in ("kitchen", "strawberry", "not named")
@@ -315,8 +315,7 @@ def test_what_becomes_a_berry_and_what_another_fruit(compositions):
     assert shapes == outlines | {fruit.shape}
 
 
-def test_a_batch_is_the_same_whenever_it_is_asked_for(compositions, painter):
-    torch = importlib.import_module("torch")
+def test_a_batch_is_the_same_whenever_it_is_asked_for(torch, compositions, painter):
     images, goals = painter[0]
     again, goals_again = painter[0]
     assert torch.equal(images, again)
@@ -339,10 +338,9 @@ def test_pictures_grow_in_the_second_half_of_the_training(painter):
 
 
 def test_what_the_network_is_shown_is_red_green_blue(
-    compositions, painter, monkeypatch
+    torch, compositions, painter, monkeypatch
 ):
     """And grey where the picture ends."""
-    torch = importlib.import_module("torch")
     sizes = []
 
     def sample(rng, width, height):

@@ -127,6 +127,16 @@ def mistakes(page):
     return [Mistake(int(number), mark, text) for number, mark, text in found]
 
 
+def mistakes_named_in(file):
+    """The numbers that a file names, as in (notes: mistakes 3, 7)."""
+    # A remark may go on in the next line.
+    text = re.sub(r"\n *# ?", " ", read(file))
+    pattern = r"\(notes: mistakes? ([^)]+)\)"
+    assert "(note" not in re.sub(pattern, "", text), file.name
+    found = " ".join(re.findall(pattern, text))
+    return [int(number) for number in re.findall(r"\d+", found)]
+
+
 def mistake_texts():
     """number -> text of the mistake on the English page."""
     return {mistake.number: mistake.text for mistake in mistakes(COMPANION)}
@@ -306,13 +316,8 @@ def test_the_page_quotes_each_error_of_mistakes_toml():
 def test_mistakes_named_in_a_file_lead_back_to_it(file):
     texts = mistake_texts()
     path = file.relative_to(ROOT).as_posix()
-    # A remark may go on in the next line.
-    text = re.sub(r"\n *# ?", " ", read(file))
-    pattern = r"\(notes: mistakes? ([^)]+)\)"
-    assert "(note" not in re.sub(pattern, "", text)
-    for numbers in re.findall(pattern, text):
-        for number in re.findall(r"\d+", numbers):
-            assert f"../{path}" in links_in(texts[int(number)]), number
+    for number in mistakes_named_in(file):
+        assert f"../{path}" in links_in(texts[number]), number
 
 
 def test_a_file_that_a_mistake_links_to_names_it():
@@ -322,10 +327,8 @@ def test_a_file_that_a_mistake_links_to_names_it():
             if (mistake.number, link) == (34, "../scripts/08_inference.sh"):
                 continue
             if link.startswith("../"):
-                text = re.sub(r"\n *# ?", " ", read(ROOT / link[3:]))
-                groups = re.findall(r"\(notes: mistakes? ([^)]+)\)", text)
-                numbers = re.findall(r"\d+", " ".join(groups))
-                assert str(mistake.number) in numbers, f"{mistake.number}: {link}"
+                named = mistakes_named_in(ROOT / link[3:])
+                assert mistake.number in named, f"{mistake.number}: {link}"
 
 
 @both_companions

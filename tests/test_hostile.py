@@ -48,6 +48,7 @@ from uploads import (
     WORKERS,
     check_refused,
     check_result,
+    needs_memory_limit,
     result_of,
     upload,
 )
@@ -198,7 +199,10 @@ def check_answered_or_refused(response):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_answered_in_time(server, name):
+def test_a_hostile_file_gets_its_answer_in_time(server, name):
+    """REFUSED: for its own reason. TOO_SLOW: not early, and its worker was ended."""
+    ended = "a worker was ended: MAX_SECONDS are over"
+    ended_before = server.log.count(ended)
     start = time.monotonic()
     response = upload(server, ("x", HOSTILE[name]), model_type="qrcode")
     elapsed = time.monotonic() - start
@@ -209,7 +213,7 @@ def test_answered_in_time(server, name):
         check_refused(response, 400, f"img_file: 'x' {reason}")
         if reason == TOO_SLOW:
             assert elapsed >= MAX_SECONDS
-            assert "a worker was ended: MAX_SECONDS are over" in server.log
+            assert server.log.count(ended) > ended_before
 
 
 @pytest.mark.parametrize("name", ["finder patterns", "many finder patterns"])
@@ -240,7 +244,7 @@ def test_a_million_pixels_wide_is_drawn(server):
     assert decoded(response.content).shape == (1, 1600, 3)
 
 
-def test_a_text_that_names_the_chunk_of_animations(server):
+def test_a_text_that_names_the_chunk_of_animations_is_no_animation(server):
     text = png_chunk(b"tEXt", b"a\0" + png_chunk(b"acTL", bytes(8)))
     assert result_of(server, png_with(text))["width"] == 9
 
@@ -317,7 +321,7 @@ class Watch(threading.Thread):
             self.tree_peak = max(self.tree_peak, tree)
 
 
-@pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
+@needs_memory_limit
 def test_eight_attackers_and_eight_others(server):
     """Every good picture gets its answer, and nothing is left."""
     attacks = [(HOSTILE[name], "strawberry") for name in SLOW_ATTACKS]
@@ -440,8 +444,8 @@ def test_mutated_pictures_are_answered_or_refused(server, valid, model, edits, c
     check_answered_or_refused(upload(server, ("x", bytes(data)), model_type=model))
 
 
-def test_the_log_holds_no_surprise(server, tmp_path):
-    """No line that a file has forged. (The fixture `server` looks for errors.)"""
+def test_a_file_writes_no_line_into_the_log(server, tmp_path):
+    """Not even where OpenCV prints a piece of it."""
     # Without the lesson's guard OpenCV does print the forged line.
     decode = "import sys, cv2; cv2.imread(sys.argv[1])"
     file = tmp_path / "forged.png"

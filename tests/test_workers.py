@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -47,6 +48,7 @@ from uploads import (
     WORKERS,
     check_no_second_line,
     check_refused,
+    needs_memory_limit,
     result_of,
     upload,
 )
@@ -75,6 +77,12 @@ def ready_workers_of(server):
     workers = workers_of(server)
     wait_until_none_computes(workers)
     return workers
+
+
+def check_all_are_answered(server):
+    """Twice as many pictures as there are workers: so each worker gets one."""
+    for _ in range(2 * WORKERS):
+        result_of(server, BERRIES)
 
 
 def is_alive(process):
@@ -116,8 +124,7 @@ def test_a_worker_is_killed_in_the_middle_of_a_picture(server):
         assert f"exit code -{signal.SIGKILL:d}\n" in server.log
     # It is replaced without a further request.
     wait_until(lambda: len(workers_of(server)) == len(before))
-    for _ in range(2 * len(before)):
-        result_of(server, BERRIES)
+    check_all_are_answered(server)
     assert len(workers_of(server)) == len(before)
 
 
@@ -126,8 +133,7 @@ def test_all_workers_are_killed_while_they_wait(server):
     before = ready_workers_of(server)
     for process in before:
         process.kill()
-    for _ in range(2 * len(before)):
-        result_of(server, BERRIES)
+    check_all_are_answered(server)
     wait_until(lambda: len(workers_of(server)) == len(before))
 
 
@@ -136,13 +142,11 @@ def test_ctrl_c_does_not_end_a_worker(server, posix):
     server and to its workers; here only to the workers."""
     for process in ready_workers_of(server):
         process.kill()
-    for _ in range(2 * WORKERS):
-        result_of(server, BERRIES)
+    check_all_are_answered(server)
     workers = ready_workers_of(server)
     for process in workers:
         process.send_signal(signal.SIGINT)
-    for _ in range(2 * WORKERS):
-        result_of(server, BERRIES)
+    check_all_are_answered(server)
     assert workers_of(server) == workers
 
 
@@ -151,8 +155,7 @@ def test_workers_that_do_not_answer_are_replaced(server, posix):
     before = ready_workers_of(server)
     for process in before:
         process.suspend()
-    for _ in range(2 * len(before)):
-        result_of(server, BERRIES)
+    check_all_are_answered(server)
     assert not any(is_alive(process) for process in before)
     assert len(workers_of(server)) == len(before)
 
@@ -256,7 +259,7 @@ def test_a_large_file_arrives_whole(server):
     assert len(result_of(server, large)["detections"]) == 3
 
 
-@pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
+@needs_memory_limit
 def test_a_picture_that_needs_more_than_max_memory(copy, tmp_path):
     """The limit is lowered here to less than the 75 MB of a decoded PNG. The same
     worker looks at the next picture."""
@@ -272,7 +275,7 @@ def test_a_picture_that_needs_more_than_max_memory(copy, tmp_path):
         assert workers_of(server) == before
 
 
-@pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
+@needs_memory_limit
 def test_a_worker_that_keeps_memory_is_replaced(worker, capfd):
     """The picture that needs the most memory, before and after a hostile JPEG."""
     # The fixture has started its process before capfd begins: start another one.
@@ -297,7 +300,7 @@ def test_a_worker_that_keeps_memory_is_replaced(worker, capfd):
     assert "a worker is replaced: it kept more than MAX_KEPT" in capfd.readouterr().err
 
 
-@pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
+@needs_memory_limit
 def test_a_worker_that_has_kept_too_much_ends_at_once(worker):
     """No thread of it keeps it alive: so the next request need not wait for its end."""
     process = worker.process
@@ -344,7 +347,7 @@ def test_a_worker_for_each_core_but_at_most_eight(cores, workers, monkeypatch):
     assert imported("08_inference").WORKERS == workers
 
 
-@pytest.mark.skipif(not psutil.LINUX, reason="only Linux keeps the limit of memory")
+@needs_memory_limit
 def test_under_a_limit_of_the_system(tmp_path):
     """400 MB for each process. A worker wants 150 MB at its start and MAX_MEMORY (280
     MB) on top, which is more: it must take the lower limit."""
@@ -354,8 +357,8 @@ def test_under_a_limit_of_the_system(tmp_path):
 
 
 def test_a_body_that_cannot_be_stored(tmp_path, posix):
-    """As on a full disk. The path of the request, TWO_LINES, has a newline, but is one
-    line in the log."""
+    """As on a full disk: a 500 in JSON, and a traceback in the log. The path of the
+    request, TWO_LINES, has a newline, but is one line there."""
     # A file may have 1000 blocks: half a megabyte, or one, as the shell counts.
     command = limited("ulimit -f 1000", LESSON_8)
     with serve(command, port_of("08_inference"), tmp_path) as server:
@@ -401,7 +404,7 @@ def not_starting(error):
     [
         ("SPAWN.Pipe", raising(OSError("too many open files"))),
         ("SPAWN.Process", not_starting(OSError("too many open files"))),
-        # As in Python 3.11.2, when two start at the same time.
+        # Any other exception.
         ("SPAWN.Process", not_starting(AttributeError("poll"))),
         # The process calls bool(pipe), and ends without saying "ready".
         ("run_worker", bool),
@@ -423,8 +426,8 @@ def test_a_worker_that_cannot_start_is_not_lost(name, fake, fresh, monkeypatch, 
 
 
 def test_a_worker_that_ends_at_its_start_as_on_windows(fresh, monkeypatch, posix):
-    """There the server still holds a copy of the worker's end of the pipe. So the pipe
-    does not say that the worker has ended."""
+    """There the server still holds a copy of the worker's end of the pipe, so the pipe
+    does not say that the worker has ended. The start must fail, not wait for ever."""
     make_pipe = fresh.SPAWN.Pipe
     copies = []
 
@@ -445,8 +448,23 @@ def test_a_worker_that_ends_at_its_start_as_on_windows(fresh, monkeypatch, posix
     assert worker.process is None
 
 
+def test_the_server_waits_for_a_worker_that_is_starting(fresh, monkeypatch):
+    """Also where a request, in a daemon thread, has begun the start."""
+    seen = []
+    monkeypatch.setattr(
+        fresh, "start_worker", lambda _: seen.append(threading.current_thread().daemon)
+    )
+    thread = threading.Thread(
+        target=fresh.start_in_background, args=(fresh.Worker(),), daemon=True
+    )
+    thread.start()
+    wait_until(lambda: seen)
+    assert seen == [False]
+
+
 def test_processes_start_and_end_one_at_a_time(fresh, monkeypatch):
-    """At the same time there may be an AttributeError, in Python 3.11.2."""
+    """start() also asks which processes have ended: it must not be told of one that
+    stop() waits for."""
     busy = []
 
     class FakeProcess:
@@ -548,9 +566,9 @@ def test_ctrl_c_while_workers_compute_ends_everything_quietly(tmp_path, posix):
     assert "Error" not in server.log
 
 
-def test_where_the_end_of_processes_is_ignored(tmp_path, posix):
+def test_workers_are_replaced_where_sigchld_is_ignored(tmp_path, posix):
     """A program that ignores SIGCHLD hands this on to the lesson that it starts. Then
-    join() does not learn that the worker has ended."""
+    join() does not learn that a worker has ended."""
     ignore = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
     ignore += "os.execv(sys.argv[1], sys.argv[1:])"
     command = [sys.executable, "-c", ignore, *LESSON_8]
@@ -558,8 +576,7 @@ def test_where_the_end_of_processes_is_ignored(tmp_path, posix):
         for _ in range(WORKERS):
             response = upload(server, ("x", SLOW))
             check_refused(response, 400, f"img_file: 'x' {TOO_SLOW}")
-        for _ in range(2 * WORKERS):
-            result_of(server, BERRIES)
+        check_all_are_answered(server)
 
 
 def group_of(leader):

@@ -2,6 +2,8 @@
 
 import os
 
+import psutil
+import pytest
 import requests
 from collection import PICTURES
 
@@ -9,6 +11,9 @@ BERRIES = (PICTURES / "strawberries.jpg").read_bytes()
 CODES = (PICTURES / "qrcode.png").read_bytes()
 # How many workers lesson 8 has here.
 WORKERS = min(os.cpu_count() or 1, 8)
+needs_memory_limit = pytest.mark.skipif(
+    not psutil.LINUX, reason="only Linux keeps the limit of memory"
+)
 
 # What the lesson says of a file that it does not take: written again here, so that a
 # change there fails a test.
