@@ -17,6 +17,7 @@ elsewhere, copy the folders models (for find_strawberries) and scripts (for
 # Most of these are for parts 3 and 4: you can skip them now.
 import atexit
 import collections
+import io
 import logging
 import math
 import multiprocessing
@@ -24,6 +25,7 @@ import multiprocessing.connection
 import multiprocessing.resource_tracker
 import os
 import queue
+import re
 import signal
 import socket
 import sys
@@ -649,6 +651,13 @@ class StrictRequest(Request):
     model_type is missing."""
 
     def make_form_data_parser(self):
+        # The Content-Type of a form holds its boundary, a text that the client chooses.
+        # Werkzeug and Python's own server search for it with re, and re keeps a
+        # megabyte for a long one. So throw away what re keeps. (A boundary has 70
+        # characters at most, says the standard, RFC 2046.)
+        if len(self.content_type or "") > 300:
+            re.purge()
+            raise ValueError("the Content-Type is too long")
         parser = super().make_form_data_parser()
         # With True, as it was, the parser would catch the ValueError itself.
         parser.silent = False
@@ -668,6 +677,14 @@ def read_form():
     # request the whole body may have at most MAX_TEXT bytes.
     if request.mimetype == "application/x-www-form-urlencoded":
         request.max_content_length = MAX_TEXT
+    # A body may come in chunks. If the client stops in the middle of one, the server of
+    # "python 08_inference.py" (Werkzeug 3.1.9) makes a buffer shorter than it was, and
+    # Python then takes what stands behind it in the memory for the body: perhaps a part
+    # of another request. io.BufferedReader gives it a buffer that cannot become
+    # shorter: that is a ValueError, and the client gets a 400.
+    body = request.environ["wsgi.input"]
+    if isinstance(body, io.RawIOBase):
+        request.environ["wsgi.input"] = io.BufferedReader(body)
     try:
         # Asking for args and form makes Flask read the URL and the body of the request.
         _ = request.args
@@ -1005,9 +1022,9 @@ WORKER_ENVIRONMENT = {
     # What your model print()s appears at once, even in a log file.
     "PYTHONUNBUFFERED": "1",
     # malloc, the function that hands out memory, reads the next three on most Linux
-    # systems. This one makes it overwrite memory that is not used any more. If a
-    # decoder has a mistake, and does not fill a whole picture, nothing of an earlier
-    # picture is left there.
+    # systems. This one makes it overwrite memory that is not used any more (blocks of
+    # more than a kilobyte). If a decoder has a mistake, and does not fill a whole
+    # picture, nothing of an earlier picture is left there.
     "MALLOC_PERTURB_": "85",
     # You may skip these two: they only make the lesson a tenth faster. Without them
     # malloc would give the memory of each picture back to the system, and ask for it

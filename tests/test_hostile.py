@@ -1,6 +1,7 @@
 """Lesson 8 with files made to hurt: refused in time, nobody else loses an answer."""
 
 import platform
+import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import requests
-from collection import change, free_port, lesson, serve, wait_until
+from collection import change, free_port, lesson, port_of, serve, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import (
@@ -386,6 +387,65 @@ def test_text_does_not_fill_the_memory(server, name, has_length):
         # What was read comes back.
         assert len(response.content) < 110_000
     assert watch.server_peak - watch.server_idle < 60 * MEGABYTE
+
+
+def send_chunks(server, body, kind):
+    """Send this body in chunks, and nothing more; the answer, head and body."""
+    head = f"POST /exam HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\n"
+    head += "Transfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port_of("08_inference")), 60) as sock:
+        sock.sendall(head.encode() + body)
+        sock.shutdown(socket.SHUT_WR)
+        answer = b""
+        while piece := sock.recv(1 << 16):
+            answer += piece
+    return answer
+
+
+PART = b"--x\r\nContent-Disposition: form-data; name=a; filename=b\r\n\r\n"
+
+
+@pytest.mark.parametrize("length", [b"7fffffff", b"ffff", b"100"])
+def test_a_chunk_that_ends_early_brings_no_memory_of_the_server(server, length):
+    """Without the lesson's guard the first is a 413: 16 MB of memory, read as a file."""
+    answer = send_chunks(
+        server, length + b"\r\n" + PART, "multipart/form-data; boundary=x"
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'{"error":"' in answer
+
+
+def test_whole_chunks_are_read(server):
+    body = PART + b"c" * 70_000 + b"\r\n--x--\r\n"
+    chunks = b"".join(
+        b"%x\r\n%s\r\n" % (len(piece), piece)
+        for piece in (body[:9], body[9:66_000], body[66_000:])
+    )
+    answer = send_chunks(
+        server, chunks + b"0\r\n\r\n", "multipart/form-data; boundary=x"
+    )
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'"files":{"a":{"filename":"b","bytes":70000}}' in answer
+
+
+@pytest.mark.parametrize("kind", ["form-data", "mixed"])
+def test_long_boundaries_are_not_kept(server, kind):
+    """re would keep more than a megabyte for each."""
+    with Watch(server) as watch:
+        for number in range(100):
+            long = f"multipart/{kind}; boundary={'b' * 60_000}{number}"
+            response = send_form(server, b"", long)
+            error = "request: its URL or its body cannot be read"
+            check_refused(response, 400, error)
+    assert watch.server_peak - watch.server_idle < 30 * MEGABYTE
+
+
+def test_a_boundary_of_70_characters(server):
+    boundary = "b" * 70
+    body = f"--{boundary}\r\nContent-Disposition: form-data; name=a\r\n\r\nc\r\n"
+    body += f"--{boundary}--\r\n"
+    kind = f"multipart/form-data; boundary={boundary}"
+    assert send_form(server, body.encode(), kind).json()["form"] == {"a": "c"}
 
 
 def test_100_kilobytes_of_text_and_no_more(server):

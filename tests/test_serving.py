@@ -160,7 +160,7 @@ class Servers(ExitStack):
             lines = lines.replace("/etc/nginx/lesson8.passwords", str(file))
         assert without in lines
         lines = lines.replace(without, "")
-        backend = "    server 127.0.0.1:4958 fail_timeout=1s;\n"
+        backend = "    server 127.0.0.1:4958 max_fails=0;\n"
         backends = "".join(backend.replace("4958", str(p)) for p in behind)
         for old, new in ((backend, backends), ("127.0.0.1:8000", f"127.0.0.1:{port}")):
             assert old in lines
@@ -515,6 +515,28 @@ def test_one_of_two_backends_is_killed(servers):
             yield GOOD, servers.good
 
     assert wrong_answers(nginx.port, 16, pairs()) == []
+
+
+@needs("nginx")
+def test_errors_of_one_client_keep_no_machine_from_the_others(servers):
+    """Its uploads are no forms: gunicorn answers and closes before it has read them."""
+    first = servers.new("gunicorn")
+    nginx = servers.nginx(first.port, servers["gunicorn"].port)
+    head = "POST /inference HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\n"
+    upload = f"{head}Content-Length: 15900000\r\n\r\n".encode() + bytes(15_900_000)
+    done = threading.Event()
+
+    def send_uploads():
+        while not done.is_set():
+            ask(nginx.port, upload)
+
+    with ThreadPoolExecutor(2) as clients:
+        for _ in range(2):
+            clients.submit(send_uploads)
+        try:
+            assert wrong_answers(nginx.port, 4, [(GOOD, servers.good)] * 200) == []
+        finally:
+            done.set()
 
 
 @needs("nginx")
