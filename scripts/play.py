@@ -161,8 +161,8 @@ class TryIt:
 
 
 def places_of(wanted, lines):
-    """Return where the wanted lines stand among the lines, all indented alike, and
-    perhaps with ' in place of "."""
+    """Return where the wanted lines stand among the lines, all indented alike. Single
+    quotes count as double ones."""
     wanted = [text.replace("'", '"') for text in wanted]
     lines = [text.rstrip().replace("'", '"') for text in lines]
     places = []
