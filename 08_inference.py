@@ -17,6 +17,7 @@ elsewhere, copy the folders models (for find_strawberries) and scripts (for
 # Most of these are for parts 3 and 4: you can skip them now.
 import atexit
 import collections
+import http.client
 import io
 import logging
 import math
@@ -25,7 +26,6 @@ import multiprocessing.connection
 import multiprocessing.resource_tracker
 import os
 import queue
-import re
 import signal
 import socket
 import sys
@@ -44,6 +44,7 @@ from flask import (
     send_from_directory,
 )
 from werkzeug.exceptions import HTTPException
+from werkzeug.serving import WSGIRequestHandler
 
 # --- 1. THE REQUEST: files -> bytes -> numpy -> cv2 -> model -> JSON ------------------
 
@@ -652,11 +653,9 @@ class StrictRequest(Request):
 
     def make_form_data_parser(self):
         # The Content-Type of a form holds its boundary, a text that the client chooses.
-        # Werkzeug and Python's own server search for it with re, and re keeps a
-        # megabyte for a long one. So throw away what re keeps. (A boundary has 70
-        # characters at most, says the standard, RFC 2046.)
+        # Werkzeug searches for it with re, and re keeps a megabyte for a long one. (It
+        # has 70 characters at most, says the standard, RFC 2046.)
         if len(self.content_type or "") > 300:
-            re.purge()
             raise ValueError("the Content-Type is too long")
         parser = super().make_form_data_parser()
         # With True, as it was, the parser would catch the ValueError itself.
@@ -665,6 +664,28 @@ class StrictRequest(Request):
 
 
 app.request_class = StrictRequest
+
+
+class PlainHeaders(http.client.HTTPMessage):
+    """The headers of a request in Python's own server, that of "python 08_inference.py"
+    and "flask run".
+
+    It reads headers as it reads those of an email, and looks into the Content-Type for
+    the parts of a letter: a long one can take minutes, or leave megabytes behind for
+    ever. So say that this is no letter with parts, and limit the headers. An exception
+    here becomes the status 431."""
+
+    def get_content_type(self):
+        return "text/plain"
+
+    def set_raw(self, name, value):
+        """Keep one more header. A header may go on in further lines."""
+        if len(self) == 100 or len(value) > 65_536:
+            raise http.client.HTTPException("more than 100, or one is too long")
+        super().set_raw(name, value)
+
+
+WSGIRequestHandler.MessageClass = PlainHeaders
 
 
 # Read the body of a form here, before the view: so the views need not care about a body

@@ -440,6 +440,55 @@ def test_long_boundaries_are_not_kept(server, kind):
     assert watch.server_peak - watch.server_idle < 30 * MEGABYTE
 
 
+def head(server, *lines):
+    """Send a request with these header lines, and no body; the first line of the
+    answer."""
+    port = port_of("08_inference")
+    with socket.create_connection(("127.0.0.1", port), 60) as sock:
+        sock.sendall(b"\r\n".join([b"GET / HTTP/1.1", b"Host: a", *lines, b"", b""]))
+        return sock.recv(1 << 16).partition(b"\r\n")[0]
+
+
+MIXED = b"Content-Type: multipart/mixed; boundary"
+
+
+# The server would read them as the headers of an email.
+@pytest.mark.parametrize(
+    "lines",
+    [
+        # It would count quotes before each ";": with two lines for 6 seconds.
+        [MIXED + b'="' + b";" * 45_000, b" " + b";" * 15_000 + b'"'],
+        # It would keep the name of an encoding that there is not.
+        [MIXED + b"*=" + b"q" * 60_000 + b"''x", b"Content-Type: text/plain"],
+        # It would make a letter of each line that ends with a bare \r.
+        [MIXED + b"=x", b"z\r" + b"--x\r\r" * 10_000],
+        [b"Content-Type: message/rfc822\r\rContent-Type: message/rfc822\r\r" * 999],
+    ],
+    ids=["quotes", "encoding", "parts", "letters in letters"],
+)
+def test_headers_are_no_letter(server, lines):
+    with Watch(server) as watch:
+        start = time.monotonic()
+        for _ in range(20):
+            assert head(server, *lines).split()[1] in (b"200", b"400", b"431")
+    assert time.monotonic() - start < 20
+    assert watch.server_peak - watch.server_idle < 30 * MEGABYTE
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        # With Host 99, and then 101.
+        ([b"A: b"] * 98, b"200"),
+        ([b"A: b\rA: b"] * 50, b"431"),
+        ([b"A: " + b"b" * 60_000, b" " + b"b" * 60_000], b"431"),
+    ],
+)
+def test_how_many_headers_and_how_long(server, lines, status):
+    assert head(server, *lines).split()[1] == status
+
+
 def test_a_boundary_of_70_characters(server):
     boundary = "b" * 70
     body = f"--{boundary}\r\nContent-Disposition: form-data; name=a\r\n\r\nc\r\n"
