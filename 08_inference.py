@@ -1246,6 +1246,8 @@ def end_with_server():
 
 
 # These refuse a request, each with a message that says why, in this order:
+# - PlainHeaders, before Flask sees the request: too many headers, or too long (431, a
+#   page of Python's own server).
 # - read_form(): the request is too large (413), or it cannot be read (400).
 # - Flask, before the view: no route has this path (404), or the route does not allow
 #   this method (405).
