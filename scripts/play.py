@@ -319,7 +319,6 @@ class Server:
 
     def __init__(self, lesson, options):
         self.lesson = lesson
-        self.name = lesson.name
         self.number = number_of(lesson)
         self.env = options.env
         self.process = None
@@ -346,7 +345,7 @@ class Server:
             )
         with self.log.open("ab") as log:
             self.process = start_process(
-                [sys.executable, self.name],
+                [sys.executable, self.lesson.name],
                 cwd=ROOT,
                 # What the lesson prints is seen at once.
                 env=self.env | {"PYTHONUNBUFFERED": "1"},
@@ -363,13 +362,13 @@ class Server:
             time.sleep(0.02)
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         reason = lines[-1] if lines else "it printed nothing"
-        raise NotPlayed(f"{self.name} did not start: {reason}")
+        raise NotPlayed(f"{self.lesson.name} did not start: {reason}")
 
     def check(self):
         """Raise NotPlayed if the lesson has ended."""
         status = self.process.poll()
         if status is not None:
-            raise NotPlayed(f"{self.name} has ended, with status {status}.")
+            raise NotPlayed(f"{self.lesson.name} has ended, with status {status}.")
 
     def new_lines(self):
         """Return what the lesson printed since the last time, without the usual."""
@@ -847,9 +846,9 @@ def read_arguments(words):
     if words[1:]:
         # With "/" on Windows, too: sh would take "\" for something else.
         options.photo = Path(os.path.abspath(words[1])).as_posix()
-        if "PHOTO=" not in script_of(options.chosen[0]).read_text(encoding="utf-8"):
-            name = options.chosen[0].name
-            parser.error(f"{name} takes no photograph: what is {words[1]}?")
+        lesson = options.chosen[0]
+        if "PHOTO=" not in text_of(script_of(lesson)):
+            parser.error(f"{lesson.name} takes no photograph: what is {words[1]}?")
         if not os.path.isfile(options.photo):
             parser.error(f"there is no file {words[1]}")
     if words[2:]:

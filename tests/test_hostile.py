@@ -1,4 +1,5 @@
-"""Lesson 8 with files made to hurt: refused in time, nobody else loses an answer."""
+"""Lesson 8 with files and requests made to hurt: refused or answered in time, and nobody
+else loses an answer."""
 
 import platform
 import socket
@@ -389,12 +390,10 @@ def test_text_does_not_fill_the_memory(server, name, has_length):
     assert watch.server_peak - watch.server_idle < 60 * MEGABYTE
 
 
-def send_chunks(server, body, kind):
-    """Send this body in chunks, and nothing more; the answer, head and body."""
-    head = f"POST /exam HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\n"
-    head += "Transfer-Encoding: chunked\r\n\r\n"
+def answer_to(request):
+    """Send these bytes, and nothing more; the answer, head and body."""
     with socket.create_connection(("127.0.0.1", port_of("08_inference")), 60) as sock:
-        sock.sendall(head.encode() + body)
+        sock.sendall(request)
         sock.shutdown(socket.SHUT_WR)
         answer = b""
         while piece := sock.recv(1 << 16):
@@ -402,15 +401,17 @@ def send_chunks(server, body, kind):
     return answer
 
 
+CHUNKED = (
+    b"POST /exam HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+    b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+)
 PART = b"--x\r\nContent-Disposition: form-data; name=a; filename=b\r\n\r\n"
 
 
 @pytest.mark.parametrize("length", [b"7fffffff", b"ffff", b"100"])
 def test_a_chunk_that_ends_early_brings_no_memory_of_the_server(server, length):
     """Without the lesson's guard the first is a 413: 16 MB of memory, read as a file."""
-    answer = send_chunks(
-        server, length + b"\r\n" + PART, "multipart/form-data; boundary=x"
-    )
+    answer = answer_to(CHUNKED + length + b"\r\n" + PART)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'{"error":"' in answer
 
@@ -421,9 +422,7 @@ def test_whole_chunks_are_read(server):
         b"%x\r\n%s\r\n" % (len(piece), piece)
         for piece in (body[:9], body[9:66_000], body[66_000:])
     )
-    answer = send_chunks(
-        server, chunks + b"0\r\n\r\n", "multipart/form-data; boundary=x"
-    )
+    answer = answer_to(CHUNKED + chunks + b"0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b'"files":{"a":{"filename":"b","bytes":70000}}' in answer
 
@@ -440,13 +439,10 @@ def test_long_boundaries_are_not_kept(server, kind):
     assert watch.server_peak - watch.server_idle < 30 * MEGABYTE
 
 
-def head(server, *lines):
-    """Send a request with these header lines, and no body; the first line of the
-    answer."""
-    port = port_of("08_inference")
-    with socket.create_connection(("127.0.0.1", port), 60) as sock:
-        sock.sendall(b"\r\n".join([b"GET / HTTP/1.1", b"Host: a", *lines, b"", b""]))
-        return sock.recv(1 << 16).partition(b"\r\n")[0]
+def status_for(lines):
+    """The status for a request with these header lines, and no body."""
+    request = b"\r\n".join([b"GET / HTTP/1.1", b"Host: a", *lines, b"", b""])
+    return answer_to(request).split()[1]
 
 
 MIXED = b"Content-Type: multipart/mixed; boundary"
@@ -470,7 +466,7 @@ def test_headers_are_no_letter(server, lines):
     with Watch(server) as watch:
         start = time.monotonic()
         for _ in range(20):
-            assert head(server, *lines).split()[1] in (b"200", b"400", b"431")
+            assert status_for(lines) in (b"200", b"400", b"431")
     assert time.monotonic() - start < 20
     assert watch.server_peak - watch.server_idle < 30 * MEGABYTE
     assert "Traceback" not in server.log
@@ -486,7 +482,7 @@ def test_headers_are_no_letter(server, lines):
     ],
 )
 def test_how_many_headers_and_how_long(server, lines, status):
-    assert head(server, *lines).split()[1] == status
+    assert status_for(lines) == status
 
 
 def test_a_boundary_of_70_characters(server):

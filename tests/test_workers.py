@@ -200,7 +200,7 @@ def test_a_file_that_cannot_be_read_costs_no_worker(fresh, worker, monkeypatch):
 
 
 def test_a_file_is_not_read_before_a_worker_is_free(fresh, monkeypatch):
-    """So the server never holds more large files in memory than there are workers."""
+    """So the server holds about as many large files in memory as there are workers."""
     steps = []
 
     class IdleWorkers:
