@@ -157,8 +157,8 @@ def asked_files(wants_picture):
 
 
 class BadPicture(Exception):
-    """The file cannot be looked at. The client gets a 400 with the text, which says
-    why."""
+    """The file cannot be looked at. The text says why, and goes on after the name of
+    the file: with "is damaged" the client gets a 400, img_file: 'a.jpg' is damaged."""
 
 
 # Requests are refused in other places, too: the end of part 4 lists all the places.
@@ -178,7 +178,7 @@ class BadPicture(Exception):
 def detection(img, label, score, box):
     """One thing that was found. label: a text. score: from 0 to 1; the higher, the more
     certain (1 if your model does not know). box: [x, y, width, height] in pixels of
-    img; x, y: its top left corner."""
+    img; x, y: its top left corner. Raise ValueError if score is not from 0 to 1."""
     # img.shape is (height, width, 3); [:2] takes the first two.
     img_height, img_width = img.shape[:2]
     x, y, width, height = box
@@ -192,7 +192,8 @@ def detection(img, label, score, box):
     top = np.clip(y, 0, img_height)
     right = np.clip(x + width, 0, img_width)
     bottom = np.clip(y + height, 0, img_height)
-    # Part 3 rounds the box to whole pixels for the JSON, and makes it at least 1 x 1.
+    # The box may hold numbers of NumPy. For the JSON part 3 rounds them to whole pixels
+    # (round() gives numbers of Python), and makes the box at least 1 x 1.
     return {
         "label": str(label),
         # float() turns a number of NumPy into one of Python: jsonify does not take most
@@ -355,25 +356,27 @@ def find_strawberries(img):
 
 
 # Add your own model here, and its function above: the end of this file has an example.
-# After a restart the page and the error message list it, and ?draw=1 works with it. If
-# your model needs a file, for example a neural network, read it outside the function,
-# as NET is read above: then every worker reads it once, while it starts. (So does the
-# server: count its memory once more.) If your model looks at pictures larger than
-# ENOUGH_SIDE (part 3), make that number larger.
-# The server's terminal shows what your model print()s or writes with
-# app.logger.warning(). If it raises an exception, the client gets a 500, and the
-# terminal shows the traceback. If the traceback names answer_in_pixels_of_upload(),
-# draw_detections() or jsonify(), and none of your functions, your model returned a
-# wrong value: not a list, or an item that detection() did not make, or a box with NaN.
-# Each picture may take at most MAX_SECONDS (3) and, on Linux, MAX_MEMORY (280 MB). If
-# your model needs more, the client gets a 400 that blames the picture: make these two
-# numbers in part 4 larger. The client gets such a 400 as well if your model ends the
-# worker. The terminal shows "a worker was ended" if it was too slow, and "a worker has
-# crashed" if it ended by itself.
-# If your model keeps more than MAX_KEPT (60 MB) from picture to picture, make that one
-# larger, too: otherwise, on Linux, the worker is replaced after the picture.
-# Change MODELS and the limits in this file, not in one that imports it: the workers
-# may not see the change.
+# After a restart the page and the error message list it, and ?draw=1 works with it.
+# Change MODELS and the limits in this file, not in one that imports it: the workers may
+# not see the change.
+# - If your model needs a file, for example a neural network, read it outside the
+#   function, as NET is read above: then every worker reads it once, while it starts.
+#   (So does the server: count its memory once more.)
+# - If it looks at pictures larger than ENOUGH_SIDE (part 3), make that number larger.
+# - The server's terminal shows what it print()s or writes with app.logger.warning().
+# - If it raises BadPicture, the client gets a 400 with the text. After any other
+#   exception (but see the next point) the client gets a 500, and the terminal shows the
+#   traceback.
+# - Each picture may take at most MAX_SECONDS (3) and, on Linux, MAX_MEMORY (280 MB). If
+#   your model needs more, the client gets a 400 that blames the picture: make these two
+#   numbers in part 4 larger. The client gets such a 400 as well if your model ends the
+#   worker. The terminal shows "a worker was ended" if it was too slow, and "a worker
+#   has crashed" if it ended by itself.
+# - If it keeps more than MAX_KEPT (60 MB) from picture to picture, make that number
+#   larger, too: otherwise, on Linux, the worker is replaced after the picture.
+# - If a traceback names answer_in_pixels_of_upload(), draw_detections() or jsonify(),
+#   and none of your functions, your model returned a wrong value: not a list, or an
+#   item that detection() did not make, or a box with NaN.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -382,7 +385,7 @@ MODELS = {
 
 # --- 3. CHECKS AND SIZES: formats, large photographs, the answer, drawing, JSON -------
 
-# MAX_PIXELS, TOO_MANY_PIXELS and TOO_LARGE are in part 4.
+# MAX_PIXELS and the texts whose names begin with TOO are in part 4.
 
 
 def check_format(data):
@@ -398,7 +401,8 @@ def check_format(data):
     is_jpeg = data.startswith(b"\xff\xd8\xff")
     is_png = data.startswith(b"\x89PNG\r\n\x1a\n")
     is_webp = data.startswith(b"RIFF") and data[8:12] == b"WEBP"
-    # With "ftyp" in this place OpenCV takes any file for an AVIF.
+    # With "ftyp" in this place OpenCV takes any file for an AVIF, even if it starts like
+    # a JPEG or a WebP.
     is_avif = data[4:8] == b"ftyp"
     if is_avif or not (is_jpeg or is_png or is_webp):
         raise BadPicture("is not a JPEG, PNG or WebP picture: save it as JPEG")
@@ -504,9 +508,11 @@ def size_before_decoding(data, img, reduction):
     raise BadPicture("is damaged: its header gives another size than its picture has")
 
 
-# A model's boxes are in pixels of the picture that it was given, with fractions. The
-# client gets whole pixels of the file that it sent.
 def answer_in_pixels_of_upload(data, img, reduction, detections):
+    """What the client gets for a file: a dict of width, height and detections.
+
+    A model's boxes are in pixels of img, with fractions. Change them to whole pixels of
+    the file. Raise BadPicture as size_before_decoding() does."""
     height, width = img.shape[:2]
     if reduction > 1:
         width, height = size_before_decoding(data, img, reduction)
@@ -539,7 +545,8 @@ MAX_LABEL = 30
 def draw_detections(img, detections):
     """The bytes of a JPEG: the picture with a box and a label for each detection.
 
-    It is img, so a large JPEG is drawn at 1/2, 1/4 or 1/8 of its size."""
+    It is img, so a large JPEG is drawn at 1/2, 1/4 or 1/8 of its size. Raise BadPicture
+    if there is too little memory."""
     longer_side = max(img.shape[:2])
     drawn, scale = resized(img, min(DRAWN_SIDE, longer_side))
     height, width = drawn.shape[:2]
@@ -553,7 +560,10 @@ def draw_detections(img, detections):
     # The boxes in pixels of the drawn picture.
     boxes = []
     for found in detections:
-        boxes.append([round(length * scale) for length in found["box"]])
+        x, y, box_width, box_height = [number * scale for number in found["box"]]
+        # At least one pixel: otherwise rectangle() draws nothing.
+        size = [max(1, round(box_width)), max(1, round(box_height))]
+        boxes.append([round(x), round(y), *size])
 
     # First all the boxes, so that none of them covers a label.
     for box in boxes:
@@ -579,8 +589,10 @@ def draw_detections(img, detections):
         start = (left + 2, top + to_baseline)
         cv2.putText(drawn, text, start, FONT, font_scale, WHITE, 1, cv2.LINE_AA)
 
-    # The first of the two values says whether it worked. Nobody needs it.
-    _, jpeg = cv2.imencode(".jpg", drawn)
+    # With too little memory OpenCV 5.0 gives False and a part of the JPEG, or nothing.
+    is_encoded, jpeg = cv2.imencode(".jpg", drawn)
+    if not is_encoded:
+        raise BadPicture(TOO_MUCH_MEMORY)
     return jpeg.tobytes()
 
 
@@ -679,7 +691,11 @@ class PlainHeaders(http.client.HTTPMessage):
         return "text/plain"
 
     def set_raw(self, name, value):
-        """Keep one more header. A header may go on in further lines."""
+        """Keep one more header.
+
+        Python limits the lines (100 of 65536 bytes), and that is not enough: a header
+        may go on in further lines, and one line may hold several headers, with a "\\r"
+        after each."""
         if len(self) == 100 or len(value) > 65_536:
             raise http.client.HTTPException("more than 100, or one is too long")
         super().set_raw(name, value)
@@ -699,10 +715,11 @@ def read_form():
     if request.mimetype == "application/x-www-form-urlencoded":
         request.max_content_length = MAX_TEXT
     # A body may come in chunks. If the client stops in the middle of one, the server of
-    # "python 08_inference.py" (Werkzeug 3.1.9) makes a buffer shorter than it was, and
-    # Python then takes what stands behind it in the memory for the body: perhaps a part
-    # of another request. io.BufferedReader gives it a buffer that cannot become
-    # shorter: that is a ValueError, and the client gets a 400.
+    # "python 08_inference.py" (Werkzeug 3.1.9) makes a buffer shorter than it was.
+    # Python then reads past the end of the buffer. What stands there in the memory,
+    # perhaps a part of another request, would become a part of this body. So give
+    # Werkzeug a buffer that cannot become shorter, that of io.BufferedReader: trying it
+    # is a ValueError, and the client gets a 400.
     body = request.environ["wsgi.input"]
     if isinstance(body, io.RawIOBase):
         request.environ["wsgi.input"] = io.BufferedReader(body)
@@ -853,6 +870,9 @@ class Worker:
         self.pipe = None
 
     def start(self):
+        """Start a process, and wait until it is ready. There must not be one: call
+        stop() first. Raise EOFError or ConnectionError if the process ends before it is
+        ready, and for example OSError if the system cannot start one."""
         # A pipe has two ends, one for each process. What one end sends, the other
         # receives: recv() receives what send() sends, and recv_bytes() receives what
         # send_bytes() sends. recv() and recv_bytes() wait until something comes.
@@ -1018,9 +1038,6 @@ class IdleWorkers:
 
 idle_workers = IdleWorkers()
 
-start_lock = threading.Lock()
-workers_are_started = False
-
 
 # Each of these calls the next:
 #   start_workers()        all the workers, once
@@ -1053,6 +1070,10 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "64000000",
     "MALLOC_MMAP_THRESHOLD_": "32000000",
 }
+
+
+start_lock = threading.Lock()
+workers_are_started = False
 
 
 def start_workers():
@@ -1258,9 +1279,10 @@ def end_with_server():
 #   raise BadPicture.
 # - answer_of_worker(): the picture has too many pixels (a PNG, a WebP, or a JPEG whose
 #   header jpeg_size() does not find), or takes too much memory (on Linux).
-# - Worker.send_file(): the picture takes more than 3 seconds, or the worker crashes.
+# - Worker.send_file(): the picture takes more than MAX_SECONDS, or the worker crashes.
 # ask_worker() turns the last three of this list into a 400, and json_error() in part 3
-# turns every error into JSON. (A 500 is no refusal: something is wrong in the server.)
+# turns all but the first, the 431, into JSON. (A 500 is no refusal: something is wrong
+# in the server.)
 # What if the fault lies with a model of yours? The comment above MODELS in part 2 says
 # what the client gets.
 

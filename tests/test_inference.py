@@ -320,6 +320,25 @@ def test_a_label_that_is_a_number_becomes_a_text(module):
     assert module.draw_detections(plain(40, 30), [found]).startswith(b"\xff\xd8")
 
 
+def test_a_box_that_is_very_thin_is_drawn(module):
+    """cv2.rectangle() draws nothing if a box is less than one pixel wide."""
+    img = plain(400, 300)
+    found = module.detection(img, "x", 1, (200, 150, 0.2, 0.2))
+    drawn = decoded(module.draw_detections(img, [found]))
+    blue, green, red = drawn[150, 200].astype(int)
+    assert blue > green + 50
+    assert red > green + 50
+
+
+def test_half_a_drawn_picture_is_no_answer(module, monkeypatch):
+    """With too little memory imencode() of OpenCV 5.0 gives False, and the beginning of
+    the JPEG or nothing."""
+    for rest in (np.frombuffer(b"\xff\xd8\xff", np.uint8), ()):
+        monkeypatch.setattr(cv2, "imencode", lambda *_, rest=rest: (False, rest))
+        with pytest.raises(module.BadPicture, match=TOO_MUCH_MEMORY):
+            module.draw_detections(plain(40, 30), [])
+
+
 def test_a_header_with_another_size_is_a_bad_picture(module):
     """A JPEG decoded at a quarter must be a quarter of what its header says."""
     data = jpeg(plain(4000, 3000))

@@ -521,6 +521,15 @@ def test_a_mistake_of_a_model_is_a_bug_after_an_error_of_a_decoder(module, monke
     assert text.endswith("a mistake of the model\n")
 
 
+def test_a_model_can_refuse_a_picture(module, monkeypatch):
+    def find_light(img):
+        raise module.BadPicture("is too dark")
+
+    monkeypatch.setitem(module.MODELS, "light", find_light)
+    answer = module.answer_of_worker(BERRIES, "light", False)
+    assert answer == ("bad picture", "is too dark")
+
+
 def test_no_worker_survives_the_server(server):
     """Neither the one that looks at a picture nor those that wait."""
     workers = ready_workers_of(server)
