@@ -43,7 +43,7 @@ from flask import (
     request,
     send_from_directory,
 )
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.serving import WSGIRequestHandler
 
 # --- 1. THE REQUEST: files -> bytes -> numpy -> cv2 -> model -> JSON ------------------
@@ -66,7 +66,8 @@ def exam():
 
 @app.route("/inference", methods=["POST", "PUT"])  # PUT, as in the notes
 def api_inference():
-    # What does the client ask for? If it is wrong, these functions call abort(400).
+    # What does the client ask for? If it is wrong, these functions call abort().
+    check_content_type()
     model_type = asked_model()
     # With ?draw=1 the answer is the picture with boxes in it, and not JSON.
     wants_picture = asked_draw()
@@ -120,9 +121,22 @@ def inference(img, model_type):
     return find(img)
 
 
-# What the client asks for. A 400 (in JSON: see json_error() in part 3) names the field,
-# shows what is wrong (at most 40 characters of it), and says what is allowed. "!r" puts
-# a value in quotes, and writes a newline as \n.
+# What the client asks for. A 400 or 415 (in JSON: see json_error() in part 3) names the
+# field, shows what is wrong (at most 40 characters of it), and says what is allowed.
+# "!r" puts a value in quotes, and writes a newline as \n.
+
+# curl -F and the page send the first kind of body, curl -d the second.
+FORM_TYPES = ["multipart/form-data", "application/x-www-form-urlencoded"]
+
+
+def check_content_type():
+    """A body of another kind, such as JSON, brings no fields and no files."""
+    # The Content-Type without what may follow it, such as a boundary; "" without one.
+    mimetype = request.mimetype
+    if mimetype and mimetype not in FORM_TYPES:
+        allowed = ", ".join(FORM_TYPES)
+        # 415: Unsupported Media Type.
+        abort(415, f"Content-Type: {mimetype[:40]!r} is not one of {allowed}")
 
 
 def asked_model():
@@ -147,9 +161,15 @@ def asked_draw():
 def asked_files(wants_picture):
     """The files to look at. (MAX_FILES and FILES_ALLOWED are in part 4.)"""
     # request.files["img_file"] is the first file alone; getlist() gives all of them
-    # (notes: mistake 27). Leave out a file without a name: a browser sends one if
-    # nobody has chosen a file.
-    files = [file for file in request.files.getlist("img_file") if file.filename]
+    # (notes: mistake 27). Leave out an empty file without a name: a browser sends one
+    # if nobody has chosen a file.
+    files = []
+    for file in request.files.getlist("img_file"):
+        is_empty = not file.read(1)
+        # Back to the beginning of the file.
+        file.seek(0)
+        if file.filename or not is_empty:
+            files.append(file)
     most_files = 1 if wants_picture else MAX_FILES
     if len(files) < 1 or len(files) > most_files:
         abort(400, f"img_file: {len(files)} files, {FILES_ALLOWED}")
@@ -704,6 +724,9 @@ class PlainHeaders(http.client.HTTPMessage):
 WSGIRequestHandler.MessageClass = PlainHeaders
 
 
+CANNOT_BE_READ = "request: its URL or its body cannot be read; names must be UTF-8"
+
+
 # Read the body of a form here, before the view: so the views need not care about a body
 # that cannot be read. There are three kinds of reasons: one "except" for each.
 @app.before_request
@@ -712,8 +735,12 @@ def read_form():
     # Werkzeug 3.1.9 does not look at MAX_FORM_PARTS and MAX_FORM_MEMORY_SIZE: it reads
     # all fields at once, and 16 MB of them take a gigabyte of memory. So for such a
     # request the whole body may have at most MAX_TEXT bytes.
-    if request.mimetype == "application/x-www-form-urlencoded":
-        request.max_content_length = MAX_TEXT
+    is_urlencoded = request.mimetype == "application/x-www-form-urlencoded"
+    if is_urlencoded:
+        # If the body comes in chunks, nobody knows its length beforehand. Then Werkzeug
+        # reads up to this limit, and no error says that there was more. So let it read
+        # one byte too many: see below.
+        request.max_content_length = MAX_TEXT + 1
     # A body may come in chunks. If the client stops in the middle of one, the server of
     # "python 08_inference.py" (Werkzeug 3.1.9) makes a buffer shorter than it was.
     # Python then reads past the end of the buffer. What stands there in the memory,
@@ -727,8 +754,11 @@ def read_form():
         # Asking for args and form makes Flask read the URL and the body of the request.
         _ = request.args
         _ = request.form
-    except HTTPException:
-        # For example 413: pass it on.
+        # tell(): how many bytes have been read.
+        if is_urlencoded and request.stream.tell() > MAX_TEXT:
+            abort(413)
+    except RequestEntityTooLarge:
+        # 413: pass it on.
         raise
     except OSError:
         # For example, the disk is full: Flask puts a large file into a temporary file.
@@ -740,9 +770,10 @@ def read_form():
         abort(500)
     except Exception:
         # ValueError: see StrictRequest. Under waitress, a server for real use, a URL
-        # that is not UTF-8 is a ValueError, too. Another such server, gunicorn, has
-        # exceptions of its own for a body that breaks the rules of HTTP.
-        abort(400, "request: its URL or its body cannot be read")
+        # that is not UTF-8 is a ValueError, too. If a body ends early or its chunks
+        # break the rules of HTTP, Werkzeug raises a 400 that does not say so; another
+        # server for real use, gunicorn, has exceptions of its own.
+        abort(400, CANNOT_BE_READ)
 
 
 # The pictures in one request. MAX_PARTS has to be larger: it counts model_type, too.
@@ -1267,13 +1298,14 @@ def end_with_server():
 
 
 # These refuse a request, each with a message that says why, in this order:
-# - PlainHeaders, before Flask sees the request: too many headers, or too long (431, a
-#   page of Python's own server).
+# - Python's own server, before Flask sees the request: its first line cannot be read
+#   (400 or 505) or is too long (414); too many headers, or too long (431: PlainHeaders
+#   and Python's own limits). These are pages of that server, not JSON.
 # - read_form(): the request is too large (413), or it cannot be read (400).
 # - Flask, before the view: no route has this path (404), or the route does not allow
 #   this method (405).
-# - asked_model(), asked_draw(), asked_files(): model_type, draw, or the number of files
-#   is wrong (400).
+# - check_content_type(), asked_model(), asked_draw(), asked_files(): the body is no form
+#   (415); model_type, draw, or the number of files is wrong (400).
 # - look_at_picture() and what it calls: the file is no JPEG, PNG or WebP, is an
 #   animated PNG, cannot be read, is damaged, or has too many pixels (a JPEG). They
 #   raise BadPicture.
@@ -1281,8 +1313,8 @@ def end_with_server():
 #   header jpeg_size() does not find), or takes too much memory (on Linux).
 # - Worker.send_file(): the picture takes more than MAX_SECONDS, or the worker crashes.
 # ask_worker() turns the last three of this list into a 400, and json_error() in part 3
-# turns all but the first, the 431, into JSON. (A 500 is no refusal: something is wrong
-# in the server.)
+# turns all but the first into JSON. (A 500 is no refusal: something is wrong in the
+# server.)
 # What if the fault lies with a model of yours? The comment above MODELS in part 2 says
 # what the client gets.
 

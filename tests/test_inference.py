@@ -22,6 +22,7 @@ from pictures import (
 )
 from uploads import (
     BERRIES,
+    CANNOT_BE_READ,
     CODES,
     NO_FORMAT,
     TOO_LARGE,
@@ -610,6 +611,7 @@ def test_wrong_model(server, model_type, text):
         ([GOOD] * 2, "?draw=1", f"img_file: 2 {FILES}"),
         # What a browser sends for a file input that is empty.
         ([("", b"")], "", f"img_file: 0 {FILES}"),
+        ([("e", b"")], "", f"img_file: 'e' {NO_FORMAT}"),
         # One bad file refuses the request.
         ([GOOD, ("b\u2028", b"x")], "", f"img_file: 'b\\u2028' {NO_FORMAT}"),
         ([("c" * 200, b"x")], "", f"img_file: '{'c' * 99}' {NO_FORMAT}"),
@@ -630,10 +632,17 @@ def test_each_value_has_its_place(server):
     assert response.headers["Content-Type"] == "application/json"
 
 
-@pytest.mark.parametrize("body", [{}, {"data": b"{}"}, {"json": {"model_type": "x"}}])
-def test_no_form_at_all(server, body):
+@pytest.mark.parametrize("body", [{}, {"data": b"{}"}])
+def test_no_content_type(server, body):
     response = requests.post(f"{server.url}/inference", timeout=60, **body)
     check_refused(response, 400, f"model_type: '' {ALLOWED}")
+
+
+def test_a_file_without_a_name_counts_if_it_holds_something(server):
+    response = upload(server, ("", CODES), GOOD, ("", b""), model_type="qrcode")
+    results = response.json()["results"]
+    assert [result["filename"] for result in results] == ["", "a.png"]
+    assert [len(result["detections"]) for result in results] == [2, 2]
 
 
 def test_an_error_keeps_its_headers(server):
@@ -715,7 +724,23 @@ def test_a_form_that_breaks_the_rules(server, path, content_type, file_name, end
     headers = {"Content-Type": content_type}
     url = server.url + path
     response = requests.post(url, data=body, headers=headers, timeout=60)
-    check_refused(response, 400, "request: its URL or its body cannot be read")
+    check_refused(response, 400, CANNOT_BE_READ)
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "image/png", "multipart/mixed", "x/" + "y" * 99]
+)
+def test_a_body_that_is_no_form(server, kind):
+    """The client is not told that model_type is missing: perhaps it is there."""
+    response = requests.post(
+        f"{server.url}/inference",
+        data=b'{"model_type":"qrcode"}',
+        headers={"Content-Type": f"{kind}; boundary=x"},
+        timeout=60,
+    )
+    allowed = "multipart/form-data, application/x-www-form-urlencoded"
+    error = f"Content-Type: '{kind[:40]}' is not one of {allowed}"
+    check_refused(response, 415, error)
 
 
 def test_names_come_back_as_data(server):
