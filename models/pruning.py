@@ -19,9 +19,9 @@ RIDGE = 1e-5
 
 @torch.no_grad()
 def prune(trunk, batches):
-    """Leave out channels of each block of the trunk, in place. `project` gets new
-    weights for the others, so that the block gives nearly the same as before, at least
-    for pictures like these.
+    """Leave out channels of each block of the trunk, in place. `project`, its last
+    convolution, gets new weights for the others, so that the block gives nearly the
+    same as before, at least for pictures like these.
 
     batches: the pictures, each (n, 3, height, width), float32 from 0 to 1. fade() mixes
     each picture with some grey."""
@@ -33,21 +33,25 @@ def prune(trunk, batches):
         mean, covariance = measure(block, inputs)
         # What goes into the next block: computed before this one loses channels.
         inputs = [block(features) for features in inputs]
+        # The block's convolutions. (Each of its layers is a convolution and what comes
+        # after that, such as ReLU.) The last one, project, narrows.
+        *widening, project = [layer[0] for layer in block.block]
         # (outputs, channels)
-        weights = block.project.weight[:, :, 0, 0].double()
+        weights = project.weight[:, :, 0, 0].double()
         kept = channels_to_keep(covariance, weights)
         new_weights = refit(covariance, weights, kept)
         # What all channels give on average, minus what the kept ones give now.
         missing = weights @ mean - new_weights @ mean[kept]
-        block.project.weight.data = new_weights.float()[:, :, None, None]
-        block.project.bias += missing.float()
-        # The layers before project: compute the kept channels only.
-        # Block 0 widens nothing: the stem makes its channels.
-        first = trunk.stem if block.expand is None else block.expand
-        for layer in (first, block.depthwise):
-            layer.weight.data = layer.weight[kept]
-            layer.bias.data = layer.bias[kept]
-        block.depthwise.groups = len(kept)
+        project.weight.data = new_weights.float()[:, :, None, None]
+        project.bias += missing.float()
+        # Those before it: compute the kept channels only. Block 0 widens nothing: the
+        # stem makes its channels.
+        if len(widening) == 1:
+            widening.insert(0, trunk.stem[0])
+        for convolution in widening:
+            convolution.weight.data = convolution.weight[kept]
+            convolution.bias.data = convolution.bias[kept]
+        widening[-1].groups = len(kept)
 
 
 def measure(block, inputs):
@@ -58,7 +62,7 @@ def measure(block, inputs):
     products = 0
     for features in inputs:
         # From (n, channels, height, width) to (channels, places).
-        values = block.widened(features).transpose(0, 1).flatten(1)
+        values = block.block[:-1](features).transpose(0, 1).flatten(1)
         places += values.shape[1]
         # double(), to add up the batches: float32 would lose too much.
         total += values.sum(1).double()

