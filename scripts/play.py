@@ -287,6 +287,9 @@ def environment(folder):
     # Ask the lesson itself, even if a proxy is set on this computer.
     variables["no_proxy"] = "*"
     variables["NO_PROXY"] = "*"
+    # Where these are set, or PYTHONDEVMODE, HTTPie prints that it has left files open.
+    warnings = [os.environ.get("PYTHONWARNINGS"), "ignore::ResourceWarning"]
+    variables["PYTHONWARNINGS"] = ",".join(filter(None, warnings))
     # HTTPie would send a password from ~/.netrc.
     variables["NETRC"] = os.devnull
     # HTTPie would look for a newer version now and then, and say so in an answer.

@@ -18,7 +18,7 @@ is_new_enough() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }
 python=''
-for name in python3 python python3.14 python3.13 python3.12 python3.11 py; do
+for name in python3 python python3.15 python3.14 python3.13 python3.12 python3.11 py; do
     if is_new_enough "$name"; then
         python=$name
         break
@@ -27,9 +27,12 @@ done
 [ -n "$python" ] ||
     stop "Python 3.11 or newer is missing. Install it, then run this again."
 # Where .venv is activated, take the Python that it was made from: below, .venv may be
-# removed and made anew. (end="": without the line end of Windows.)
+# removed and made anew. (Windows writes the path with "\", and print() without end=""
+# would add the line end of Windows.)
 case $(command -v "$python") in
-"$venv"/*) python=$("$python" -c 'import sys; print(sys._base_executable, end="")') ;;
+*[\\/].venv[\\/]*)
+    python=$("$python" -c 'import sys; print(sys._base_executable, end="")')
+    ;;
 esac
 case " $* " in
 *' --help '* | *' -h '*) exec "$python" "$here/scripts/play.py" --help ;;
@@ -138,7 +141,8 @@ if ! is_ready ready; then
         look_at_venv
     elif ! "$bin/python" -m pip --version >/dev/null 2>&1; then
         # "uv venv" makes such a .venv.
-        stop "your .venv has no pip. Remove .venv, and run this again."
+        stop "your .venv has no pip, or is of another system (Windows, WSL)." \
+            "Remove .venv, and run this again."
     elif ! is_new_enough "$bin/python"; then
         stop "your .venv has a Python older than 3.11. Remove .venv, and run this again."
     fi
@@ -161,6 +165,8 @@ case $lessons in *08_inference*)
             echo "$wanted" >"$venv/ready-for-8"
         else
             echo "run.sh: no OpenCV, see above. No network? Run this again." >&2
+            echo "No matching distribution? There is none for this system (macOS before" \
+                "13, with Intel before 14; Alpine; Python for ARM on Windows)." >&2
             echo "Lessons 1 to 7 run without it, lesson 8 does not." >&2
         fi
         echo "$wanted" >"$venv/ready"

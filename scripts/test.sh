@@ -2,7 +2,7 @@
 # Runs the tests. The first run sets up .venv as run.sh does and adds what
 # requirements-test.txt names. Arguments go to pytest: sh scripts/test.sh -k hello
 set -eu
-export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+export PYTHONUTF8=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 sh scripts/run.sh setup
 bin=.venv/bin

@@ -207,6 +207,17 @@ def test_colour_only_on_a_terminal(monkeypatch):
     assert play.paint("ok", play.GREEN) == "ok"
 
 
+def test_files_left_open_are_not_in_the_answers(tmp_path, monkeypatch):
+    """HTTPie leaves open what it uploads."""
+    monkeypatch.setenv("PYTHONDEVMODE", "1")
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    command = [sys.executable, "-c", "import os; open(os.devnull)"]
+    done = subprocess.run(
+        command, env=play.environment(tmp_path), capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_lesson_that_holds(copy, tmp_path):
     """A proxy, settings of Flask, curl and HTTPie, and the folder it is called in do
     not disturb it."""

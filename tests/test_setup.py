@@ -251,7 +251,7 @@ def test_a_newer_python_beside_an_old_one(folder, tmp_path):
 
 
 # py: on Windows.
-NAMES = "python3 python python3.14 python3.13 python3.12 python3.11 py".split()
+NAMES = ["python3", "python", *(f"python3.{minor}" for minor in range(11, 16)), "py"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -351,7 +351,8 @@ def test_a_venv_of_the_readers_own_gets_the_packages(folder):
         (
             HAS_NO_PIP,
             "exit 0",
-            "your .venv has no pip. Remove .venv, and run this again.",
+            "your .venv has no pip, or is of another system (Windows, WSL). "
+            "Remove .venv, and run this again.",
         ),
         (
             IS_TOO_OLD,
