@@ -52,7 +52,9 @@ def get_number(number):
 #     <string(length=2):code> a string of two characters
 #     <any(red, blue):color>  one of these words
 #     <uuid:key>              such as 123e4567-e89b-12d3-a456-426614174000
-# <username> is short for <string:username>.
+# <username> is short for <string:username>. any, string(...) and uuid have the rank of
+# <username>, not that of int: where two of these match, the route that stands first in
+# the file answers.
 @app.route("/folder/<path:name>")
 def get_path(name):
     return f"folder: {escape(name)}"

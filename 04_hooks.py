@@ -40,6 +40,8 @@ def add_step(step):
 @app.before_request
 def before_request():
     g.steps = []
+    # A browser also asks for /favicon.ico, the small picture in its tab. The hooks run
+    # for that request, too: so they print two more steps.
     add_step("before_request")
 
 

@@ -21,7 +21,8 @@ app = Flask(__name__)
 # the folder where you start the lesson.
 # When the next message would bring exam_log.log to 2000 bytes (maxBytes), that file
 # becomes exam_log.log.1, and a new exam_log.log starts. The old .1 becomes .2, and so
-# on; .10, with the oldest messages, is deleted (backupCount).
+# on; .10, with the oldest messages, is deleted (backupCount). With a backupCount of 0,
+# the default, no new file starts, and exam_log.log grows for ever.
 # With encoding="utf-8" it can hold Korean letters on every system.
 # With delay=True it is created with the first message, not when the lesson starts.
 file_handler = RotatingFileHandler(

@@ -41,7 +41,8 @@ def get_username(username):
         # Without this line the status is 200.
         status=201,
         # The mimetype goes into the header Content-Type. It tells the client that the
-        # text is JSON (notes: mistake 15).
+        # text is JSON (notes: mistake 15). Without this line it is text/html: then a
+        # browser would run code in username.
         mimetype="application/json",
     )
 
@@ -80,4 +81,5 @@ if __name__ == "__main__":
 #     #=> {"\uc778\uc0ac":"\uc548\ub155\ud558\uc138\uc694"}
 # A program that reads the JSON gets the same text as before your change. But a person
 # cannot read it.
-# Undo the change. How can you make the answer of /test/한 readable as well?
+# Undo the change. Look at /test/한 with curl. (HTTPie, typed in a terminal, shows 한 in
+# any case.) How can you make this answer readable as well?

@@ -23,7 +23,7 @@ case $(curl -s -m 9 -o /dev/null -w '%{http_code}' -X OPTIONS "$URL/hello") in
 esac
 set -v
 
-# Get the page. -s hides the progress bar. -w '\n' adds a newline after the answer.
+# Get the page. -s hides curl's errors and progress bar. -w '\n' adds a newline.
 curl -s -w '\n' "$URL/hello"
 #=> <h1>Hello World!</h1>
 

@@ -43,7 +43,8 @@ curl -s -w '%{http_code} %{content_type}\n' "$URL/json_test"
 http --body GET "$URL/json_test"
 #=> {"one":1,"two":2,"tmp":10000}
 
-# With --pretty=format HTTPie prints JSON on several lines. It also sorts the keys.
+# With --pretty=format HTTPie prints JSON on several lines. It also sorts the keys, and
+# prints \uXXXX as the letter: to see what was sent, use curl or --pretty=none.
 http --pretty=format --body "$URL/json_test"
 #=> {
 #=>     "one": 1,
