@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
+SILENT_SECONDS = 5
 POLL_SECONDS = 0.2
 
 
@@ -62,16 +63,16 @@ class ScriptError(Exception):
 
 @dataclass
 class Call:
-    """One call of a script: where it stands, what it runs, what it promises."""
+    """One call of a script or a Try it: where it stands, what it runs and promises."""
 
-    script: Path
-    line: int
+    file: Path
+    line: int  # from 1
     remark: str
     command: str
     promise: list = field(default_factory=list)
 
     def __str__(self):
-        return f"{relative(self.script)}:{self.line}"
+        return f"{relative(self.file)}:{self.line}"
 
 
 def relative(path):
@@ -81,7 +82,7 @@ def relative(path):
 
 
 def text_of(path):
-    """Return the text of a lesson or a script."""
+    """Return the text of a lesson or a script. ScriptError if it is not UTF-8."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -103,11 +104,16 @@ def read_calls(path, lines, first_number):
     remark = ""
     previous = ""
     for number, line in enumerate(lines, first_number):
+        place = f"{relative(path)}:{number}"
         if line.startswith("#=>"):
             if not calls:
-                place = f"{relative(path)}:{number}"
                 raise ScriptError(f"{place}: there is no call above this promise")
             calls[-1].promise.append(line[3:].removeprefix(" "))
+        elif re.match(r"[\s#]*#\s*=>", line):
+            # It would be taken for a remark or a command, and not be compared.
+            raise ScriptError(
+                f"{place}: a promise begins with '#=> ', in a Try it with '#     #=> '"
+            )
         elif line.startswith("#"):
             goes_on = previous.startswith("#") and not previous.startswith("#=>")
             remark = f"{remark}\n{line}" if goes_on else line
@@ -116,6 +122,9 @@ def read_calls(path, lines, first_number):
             calls[-1].command += f"\n{line}"
         elif line.strip():
             calls.append(Call(Path(path), number, remark, line))
+        else:
+            # Remarks with an empty line between them belong to one call.
+            continue
         previous = line
     return calls
 
@@ -175,7 +184,8 @@ def places_of(wanted, lines):
 
 
 def read_try_it(lesson):
-    """Return the Try it of a lesson, or None if it has none."""
+    """Return the Try it of a lesson, None if it has none. ScriptError if it is not in
+    its form."""
     code, mark, block = text_of(lesson).partition("\n# Try it: replace\n")
     if not mark:
         return None
@@ -189,8 +199,10 @@ def read_try_it(lesson):
     lines = [line for part in rest for line in part]
     # One for the line "# with", and one because lines count from 1.
     first_number = (code + mark).count("\n") + len(old + new + how) + 2
-    calls = read_calls(lesson, lines, first_number)
-    return TryIt(code, old, new, [call for call in calls if call.promise])
+    calls = [call for call in read_calls(lesson, lines, first_number) if call.promise]
+    if not calls:
+        raise ScriptError(f"{relative(lesson)}: the Try it has no call with a promise")
+    return TryIt(code, old, new, calls)
 
 
 # --- Processes. At the end none of them is left.
@@ -228,7 +240,7 @@ def stop_process(process):
             pass
         # Itself, or a child that goes on without it.
         end_group(process, signal.SIGKILL)
-    else:
+    elif process.poll() is None:
         # process.terminate() would leave the children.
         command = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
         subprocess.run(command, capture_output=True)
@@ -332,7 +344,8 @@ class Server:
         self.log.write_bytes(b"")
 
     def start(self, url):
-        """Start the lesson, wait until it listens, and return its URL."""
+        """Start the lesson, wait until it listens, and return its URL. NotPlayed if its
+        port is in use, or it ends, or does not listen within START_SECONDS."""
         # The reader may have changed the port, perhaps because the usual one is in use.
         port_in_code = re.search(r"^[^#\n]*\bport=(\d+)", text_of(self.lesson), re.M)
         if port_in_code:
@@ -355,12 +368,15 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
+        begin = time.monotonic()
+        while time.monotonic() < begin + START_SECONDS and self.process.poll() is None:
             ready = re.search(rb"Running on (http://\S+)", self.log.read_bytes())
             if ready:
                 return ready[1].decode()
-            if is_listening(url):
+            # A lesson may hide that line: then only its port shows that it is ready.
+            # But another player's lesson may have taken the port since we looked. Then
+            # ours ends with an error: give it the time for that.
+            if time.monotonic() > begin + SILENT_SECONDS and is_listening(url):
                 return url
             time.sleep(0.02)
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -409,7 +425,8 @@ def is_listening(url):
     address = urlsplit(url)
     try:
         socket.create_connection((address.hostname, address.port or 80), 2).close()
-    except OSError:
+    except (OSError, ValueError):
+        # ValueError: the port is above 65535.
         return False
     return True
 
@@ -418,7 +435,8 @@ def is_listening(url):
 
 
 class Caller:
-    """Makes the calls of one script, with sh, as a reader would."""
+    """Makes the calls of one script, each with a shell of its own: a variable or a
+    folder that one call sets is unknown to the next."""
 
     def __init__(self, script, url, env, photo="", cwd=ROOT):
         self.preamble, self.calls = read_script(script)
@@ -435,12 +453,16 @@ class Caller:
         self.env = env
         self.photo = photo
         self.cwd = cwd
-        # The variables and the functions of the preamble, without its check.
-        lines = re.findall(r"^(?:[A-Z]+=|\w+\(\) *\{).*$", self.preamble, re.MULTILINE)
+        # The variables and the functions (each in one line) of the preamble, without
+        # its check.
+        lines = re.findall(r"^(?:\w+=|\w+\(\) *\{).*$", self.preamble, re.MULTILINE)
         self.settings = "\n".join(lines)
 
     def sh(self, code, limit=None):
-        """Run this code with the script's arguments; return (status, output)."""
+        """Run this code with the script's arguments; return (status, output).
+
+        The output has the errors (stderr), too. What the code has started in the
+        background ends with it. TimeoutExpired after limit seconds (None: never)."""
         # sh takes the words after the code as $0, $1 and $2.
         process = start_process(
             ["sh", "-c", code, self.script, self.url, self.photo],
@@ -451,10 +473,8 @@ class Caller:
         )
         try:
             output, _ = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
+        finally:
             stop_process(process)
-            raise
-        running.remove(process)
         return process.returncode, output.decode(errors="replace").replace("\r\n", "\n")
 
     def check(self):
@@ -466,7 +486,7 @@ class Caller:
 
     def values(self):
         """Ask the shell for the value of "$URL", "$0" and the script's other names."""
-        names = ["0", *re.findall("^([A-Z]+)=", self.settings, re.MULTILINE)]
+        names = ["0", *re.findall(r"^(\w+)=", self.settings, re.MULTILINE)]
         references = " ".join(f'"${name}"' for name in names)
         _, output = self.sh(f"{self.settings}\nprintf '%s\\0' {references}")
         return dict(zip(names, output.split("\0")))
@@ -542,12 +562,18 @@ def fold(line, width):
 
 
 def readable(text, mark=""):
-    """Return an answer for the eye: long JSON folded, each line after the mark."""
+    """Return an answer for the eye: long JSON folded, each line after the mark.
+
+    After a mark, where two answers are compared, blanks at the end of a line are
+    shown, each as "␣"."""
     width = shutil.get_terminal_size().columns - len(mark)
     lines = []
     for line in text.rstrip("\n").split("\n"):
         # Control characters could change the colours of the terminal.
         line = "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in line)
+        if mark:
+            bare = line.rstrip(" ")
+            line = bare + "␣" * (len(line) - len(bare))
         lines += [mark + part for part in fold(line, width)]
     return "\n".join(lines)
 
@@ -639,6 +665,8 @@ def play_call(call, caller, server, options):
     # For example curl has got no answer, or could not save it.
     if status != 0:
         is_good = False
+        if answer and not answer.endswith("\n"):
+            answer += "\n"
         answer += f"(The command ended with status {status}.)\n"
     lines = server.new_lines() if server else []
     if options.quiet and is_good and not lines:
@@ -681,7 +709,7 @@ def say_server_lines(lines):
 
 def take_error_out_of_picture(command, folder):
     """If "-o answer.jpg" saved an error in place of a picture, delete and return it."""
-    match = re.search(r" -o (\S+\.jpg)\b", command)
+    match = re.search(r" -o (\S+\.jpg)(?!\S)", command)
     if not match:
         return ""
     file = folder / match[1]
@@ -778,7 +806,8 @@ def stamps(lesson):
 
 
 def lesson_named(text):
-    """Return the lesson that "3", "03", "03_errorhandler.py" or a script names."""
+    """Return the lesson that "3", "03", "03_errorhandler.py" or a script names, or
+    None."""
     stem = Path(text).stem
     for lesson in LESSONS:
         number = number_of(lesson)
@@ -850,7 +879,7 @@ def read_arguments(words):
         # With "/" on Windows, too: sh would take "\" for something else.
         options.photo = Path(os.path.abspath(words[1])).as_posix()
         lesson = options.chosen[0]
-        if "PHOTO=" not in text_of(script_of(lesson)):
+        if b"PHOTO=" not in script_of(lesson).read_bytes():
             parser.error(f"{lesson.name} takes no photograph: what is {words[1]}?")
         if not os.path.isfile(options.photo):
             parser.error(f"there is no file {words[1]}")

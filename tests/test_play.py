@@ -166,6 +166,41 @@ def test_how_a_script_is_read(tmp_path):
     script.write_text("\nset -v\n\n#=> 1\n")
     with pytest.raises(play.ScriptError, match="x.sh:4: there is no call above"):
         play.read_script(script)
+    # Remarks with an empty line between them belong to the call below them.
+    script.write_text("\nset -v\n# a\n\n# b\nx\n")
+    assert [call.remark for call in play.read_script(script)[1]] == ["# a\n# b"]
+
+
+@pytest.mark.parametrize("promise", ["# => 1", "  #=> 1", "#    #=> 1"])
+def test_a_promise_in_another_form_is_not_overlooked(promise, tmp_path):
+    script = tmp_path / "x.sh"
+    script.write_text(f"\nset -v\n{promise}\n")
+    with pytest.raises(play.ScriptError, match="x.sh:3: a promise begins with '#=> '"):
+        play.read_script(script)
+
+
+def test_a_try_it_promises_something(copy):
+    lesson = copy / "01_hello.py"
+    lesson.write_text(lesson.read_text().replace("#     #=> ", "#     # "))
+    with pytest.raises(play.ScriptError, match="has no call with a promise"):
+        play.read_try_it(lesson)
+
+
+def test_names_of_a_script_in_small_letters(copy):
+    script = copy / "scripts" / "01_hello.sh"
+    change(script, "\nset -v\n", "\nthe_path=hello\nset -v\n")
+    with script.open("a") as file:
+        file.write('\ncurl -s "$URL/$the_path"\n#=> <h1>Hello World!</h1>\n')
+    done = play_copy(copy, 1)
+    assert done.returncode == 0, done.stdout
+    assert '$ curl -s "http://127.0.0.1:8080/hello"\n' in done.stdout
+
+
+def test_what_a_call_starts_in_the_background_ends_with_it(copy, posix):
+    with (copy / "scripts" / "01_hello.sh").open("a") as script:
+        script.write("\nsleep 99 >/dev/null 2>&1 &\n")
+    assert play_copy(copy, 1).returncode == 0
+    assert_nothing_left(copy)
 
 
 def test_values_stand_for_names_but_not_between_single_quotes():
@@ -316,6 +351,14 @@ def test_a_file_in_another_encoding_is_named(copy, name):
     assert "Traceback" not in done.stdout
 
 
+def test_a_script_in_another_encoding_with_an_own_photograph(copy):
+    with (copy / "scripts" / "08_inference.sh").open("a", encoding="cp949") as file:
+        file.write("# 한\n")
+    done = play_copy(copy, 8, copy / "scripts" / "pictures" / "qrcode.png")
+    assert "\nscripts/08_inference.sh: save this file as UTF-8\n" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
 def test_a_remark_stands_above_the_first_of_its_calls_only(copy):
     calls = '"$URL/"', '"$URL/sample.jpg"'
     script = copy / "scripts" / "08_inference.sh"
@@ -348,6 +391,26 @@ def test_a_command_that_fails_is_reported(copy):
         "\n     got| 200\n     got| (The command ended with status 23.)\n"
         in done.stdout
     )
+
+
+def test_blanks_at_the_end_and_a_status_of_its_own_line(copy):
+    call = """curl -s "$URL/hello"; false\n#=> <h1>Hello World!</h1> \n"""
+    with (copy / "scripts" / "01_hello.sh").open("a") as script:
+        script.write(f"\n{call}")
+    done = play_copy(copy, 1)
+    assert "\nexpected| <h1>Hello World!</h1>␣\n" in done.stdout
+    got = "<h1>Hello World!</h1>\n     got| (The command ended with status 1.)\n"
+    assert f"     got| {got}" in done.stdout
+
+
+def test_only_the_file_that_a_call_has_written_is_deleted(copy):
+    script = copy / "scripts" / "08_inference.sh"
+    keep_calls(script, "draw=1")
+    change(script, "-o answer.jpg", "-o answer.jpg.txt")
+    (copy / "my.jpg").write_text("no picture")
+    (copy / "answer.jpg").write_text("the reader's")
+    play_copy(copy, 8, "my.jpg")
+    assert (copy / "answer.jpg").read_text() == "the reader's"
 
 
 # The last two: the number of the call that fails first, from 0, and how many fail.
@@ -428,9 +491,15 @@ def test_try_it_whose_comment_is_edited_as_well(copy):
     assert "replace in" not in done.stdout
 
 
+MODULES = "import os, socket, time"
+# As if another player's lesson took the port at the same moment.
+TAKEN = "    taken = socket.create_server(('127.0.0.1', 8080))\n    time.sleep(1)\n"
+
+
 @pytest.mark.parametrize(
     "old, new, message",
     [
+        ("    app.run(", f"{TAKEN}    app.run(", "did not start: Port 8080 is in use"),
         ("    app.run(", "    app.walk(", "01_hello.py did not start: AttributeError"),
         ("    app.run(", "    dict(", "01_hello.py did not start: it printed nothing"),
         ("    return", "    os._exit(3)\n    return", "ended, with status 3."),
@@ -439,7 +508,7 @@ def test_try_it_whose_comment_is_edited_as_well(copy):
 )
 def test_a_lesson_that_cannot_be_played_on(old, new, message, copy):
     change(copy / "01_hello.py", old, new)
-    change(copy / "01_hello.py", "\nfrom flask", "\nimport os, time\nfrom flask")
+    change(copy / "01_hello.py", "\nfrom flask", f"\n{MODULES}\nfrom flask")
     limit = ("--limit", 1) if "within" in message else ()
     done = play_copy(copy, 1, *limit)
     assert done.returncode == 1
@@ -471,6 +540,10 @@ def test_a_lesson_whose_port_its_reader_has_changed(copy):
     assert done.returncode == 0, done.stdout
     assert "The Try it holds." in done.stdout
     assert f'"http://127.0.0.1:{port}/"' in done.stdout
+
+
+def test_no_lesson_listens_at_a_port_that_is_no_port():
+    assert not play.is_listening("http://127.0.0.1:80800")
 
 
 def test_a_port_in_use(copy):
