@@ -1,6 +1,9 @@
 """Lesson 8 with files and requests made to hurt: refused or answered in time, and nobody
 else loses an answer."""
 
+import encodings
+import http.client
+import io
 import platform
 import socket
 import subprocess
@@ -260,9 +263,11 @@ def test_nothing_of_an_earlier_picture_is_in_the_memory(copy):
     change(file, 'has_chunk(data, b"acTL")', "False")
     change(file, "=4958", f"={port}")
     with serve([sys.executable, file.name], port, copy) as server:
+        # The workers take turns: so each gets two of hers, and then two of his.
         for _ in range(2 * WORKERS):
             upload(server, ("her.png", png(decoded(BERRIES))), query="?draw=1")
-            data = incomplete_animation(640, 480)
+        data = incomplete_animation(640, 480)
+        for _ in range(2 * WORKERS):
             response = upload(server, ("his.png", data), query="?draw=1")
             assert response.status_code == 200
             # The 50 bytes that it has are in the first row.
@@ -466,11 +471,26 @@ def test_headers_are_no_letter(server, lines):
     assert "Traceback" not in server.log
 
 
+def test_no_parts_and_no_encoding_are_read(module):
+    """Whatever the Content-Type says. Python would keep each name of an encoding."""
+    kept = len(encodings._cache)
+    for lines in (
+        [MIXED + b"*=" + b"q" * 60_000 + b"''x"],
+        [MIXED + b"=x", b"z\r--x\r\r"],
+    ):
+        received = io.BytesIO(b"\r\n".join([*lines, b"", b""]))
+        headers = http.client.parse_headers(received, _class=module.PlainHeaders)
+        assert headers["Content-Type"].startswith("multipart/mixed")
+        assert not headers.is_multipart()
+    assert len(encodings._cache) == kept
+
+
 @pytest.mark.parametrize(
     ("lines", "status"),
     [
-        # With Host 99, and then 101.
+        # With Host 99, 100 and 101.
         ([b"A: b"] * 98, b"200"),
+        ([b"A: b\rA: b"] * 49 + [b"A: b"], b"200"),
         ([b"A: b\rA: b"] * 50, b"431"),
         ([b"A: " + b"b" * 60_000, b" " + b"b" * 60_000], b"431"),
     ],

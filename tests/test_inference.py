@@ -231,16 +231,18 @@ def test_draw_of_a_large_picture_has_a_sensible_size(server):
         assert 800 <= decoded(response.content).shape[1] <= 1600
 
 
-def test_boxes_in_a_smaller_drawing(server):
-    """A PNG is not read smaller. But it is drawn with 1600 pixels, half of these."""
-    large = png(cv2.resize(decoded(BERRIES), (3200, 2400)))
+@pytest.mark.parametrize(("encode", "scale"), [(png, 2), (jpeg, 4)])
+def test_boxes_in_a_smaller_drawing(server, encode, scale):
+    """A PNG is not read smaller. But it is drawn with 1600 pixels, half of these. A
+    JPEG is read, and drawn, with a quarter of them."""
+    large = encode(cv2.resize(decoded(BERRIES), (3200, 2400)))
     response = upload(server, ("large", large), query="?draw=1")
     pink = is_pink(decoded(response.content))
-    assert pink.shape == (1200, 1600)
+    assert pink.shape == (2400 // scale, 3200 // scale)
     detections = result_of(server, large)["detections"]
     assert detections
     for found in detections:
-        check_drawn(pink, np.array(found["box"]) // 2)
+        check_drawn(pink, np.array(found["box"]) // scale)
 
 
 def test_draw_0_is_json(server):
@@ -286,7 +288,9 @@ def test_a_box_beyond_an_edge_is_cut(module):
     img = plain(40, 30)
     cut = module.detection(img, "x", 1, (-5, -5, 100, 20))
     assert cut["box"] == [0, 0, 40, 15]
+    assert module.detection(img, "x", 1, (9, 9, 99, 99))["box"] == [9, 9, 31, 21]
     outside = module.detection(img, "x", 1, (50, 50, 9, 9))
+    assert outside["box"] == [40, 30, 0, 0]
     check_result(module.answer_in_pixels_of_upload(b"", img, 1, [outside]))
 
 
@@ -551,6 +555,28 @@ def check_places(places, width, height):
         assert place.shape == (place_height, place_width), "outside the picture"
         assert not place.any()
         place[:] = True
+
+
+def test_labels_are_drawn_after_all_the_boxes(module, monkeypatch):
+    """So no box covers a label."""
+    is_label = []
+
+    def rectangle(img, box, colour, thickness):
+        is_label.append(thickness == cv2.FILLED)
+
+    monkeypatch.setattr(cv2, "rectangle", rectangle)
+    img = plain(640, 480)
+    boxes = [(100, 100, 300, 200), (150, 90, 300, 200)]
+    found = [module.detection(img, "x", 1, box) for box in boxes]
+    module.draw_detections(img, found)
+    assert is_label == [False, False, True, True]
+
+
+def test_a_label_may_touch_the_lower_edge(module):
+    is_taken = np.zeros((20, 9), bool)
+    is_taken[:10] = True
+    assert module.free_row(is_taken, 0, 0, 9, 10) == 10
+    assert module.free_row(is_taken, 0, 0, 9, 11) is None
 
 
 def test_labels_without_a_free_place_are_left_out(drawn):

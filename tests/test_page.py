@@ -203,6 +203,37 @@ def test_a_long_word_does_not_widen_the_page(browser, tmp_path, width):
     search(browser, picture, model_type="qrcode")
     assert texts(browser, "li")[0].startswith("A" * 200)
     assert page_width(browser) <= width
+    browser.find_element(By.TAG_NAME, "summary").click()
+    assert page_width(browser) <= width
+
+
+def test_a_label_stands_above_its_box(browser):
+    """It covers the upper line, 3 pixels, and nothing of what was found."""
+    search(browser, PICTURES / "strawberries.jpg")
+    script = """
+    return Array.from(document.querySelectorAll(".box"), (element) => {
+      const box = element.getBoundingClientRect();
+      const label = element.firstChild.getBoundingClientRect();
+      return [label.left - box.left, label.bottom - box.top];
+    });
+    """
+    places = browser.execute_script(script)
+    assert len(places) == 3
+    assert np.allclose(places, [0, 3], atol=0.1)
+
+
+@WIDTHS
+def test_a_tall_picture_fits_on_the_screen(browser, tmp_path, width):
+    white = np.full((1600, 400), 255, np.uint8)
+    code = qr("x", scale=12)
+    white[-len(code) :, : len(code)] = code
+    picture = tmp_path / "tall.png"
+    picture.write_bytes(png(white))
+    set_width(browser, width)
+    search(browser, picture, model_type="qrcode")
+    # 80 % of the 800 pixels of set_width().
+    assert browser.find_element(By.CSS_SELECTOR, "figure img").size["height"] == 640
+    assert_boxes_are_right(browser)
 
 
 def test_several_pictures(browser):
@@ -228,7 +259,9 @@ def test_another_model_for_the_same_picture(browser):
 def test_a_file_that_is_too_large(browser, tmp_path):
     large = tmp_path / "large.jpg"
     large.write_bytes(bytes(17_000_000))
-    assert search(browser, large)[0].startswith("request: over 16 MB")
+    (message,) = search(browser, large)
+    assert message.startswith("request: over 16 MB")
+    assert json.loads(texts(browser, "details pre")[0]) == {"error": message}
 
 
 def test_the_server_is_gone(browser):
@@ -440,6 +473,8 @@ def test_labels_and_limits(module):
     # The dialogue offers these files only, and a screen reader says what was found.
     assert 'accept="image/jpeg,image/png,image/webp"' in html
     assert 'id="results" aria-live="polite"' in html
+    assert 'aria-describedby="limits"' in html
+    assert "<title>" in html
     assert "2500만 픽셀까지 (25 megapixels)" in html
 
 

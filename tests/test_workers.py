@@ -7,11 +7,13 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import SimpleNamespace
 
 import cv2
+import numpy as np
 import psutil
 import pytest
 import requests
@@ -252,6 +254,14 @@ def test_an_answer_that_is_not_received_is_not_left_for_the_next(worker, answers
     assert (status, len(answer["detections"])) == ("ok", 3)
 
 
+def test_a_worker_ends_before_the_file_has_arrived(worker):
+    """Then sending fails, not receiving. It counts as a crash, too."""
+    assert worker.send_task(("strawberry", False))
+    worker.process.kill()
+    worker.process.join()
+    assert worker.send_file(BERRIES) == ("bad picture", CRASHED)
+
+
 def test_a_large_file_arrives_whole(server):
     """The picture stands behind 240 comments: nearly 16 MB, the most that may come."""
     comment = b"\xff\xfe\xff\xff" + bytes(65_533)
@@ -268,10 +278,11 @@ def test_a_picture_that_needs_more_than_max_memory(copy, tmp_path):
     command = [sys.executable, str(file)]
     with serve(command, port_of("08_inference"), tmp_path) as server:
         before = ready_workers_of(server)
-        for _ in range(2 * len(before)):
+        # The workers take turns: so each gets one of these, and then one of the others.
+        for _ in before:
             response = upload(server, ("x", png(plain(5000, 5000))))
             check_refused(response, 400, f"img_file: 'x' {TOO_MUCH_MEMORY}")
-            result_of(server, BERRIES)
+        check_all_are_answered(server)
         assert workers_of(server) == before
 
 
@@ -341,6 +352,25 @@ def test_the_limit_is_beyond_what_a_worker_holds(fresh, monkeypatch):
     assert limits == [fresh.MAX_MEMORY + number for number in (100, 120, 130)]
 
 
+@needs_memory_limit
+def test_memory_that_was_never_used_is_held(fresh):
+    """It counts for the limit, too."""
+    before = fresh.held_memory()
+    unused = np.empty(100_000_000, np.uint8)
+    assert fresh.held_memory() - before >= unused.nbytes
+
+
+@needs_memory_limit
+def test_the_limit_can_become_higher_again(fresh, monkeypatch):
+    """Only the first number of the two is set. The second cannot be made higher."""
+    limits = []
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1, 500))
+    monkeypatch.setattr("resource.setrlimit", lambda _, pair: limits.append(pair))
+    for limit in (300, 400, 600):
+        fresh.limit_memory(limit)
+    assert limits == [(300, 500), (400, 500), (500, 500)]
+
+
 @pytest.mark.parametrize(("cores", "workers"), [(1, 1), (4, 4), (64, 8), (None, 1)])
 def test_a_worker_for_each_core_but_at_most_eight(cores, workers, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
@@ -383,6 +413,45 @@ def test_who_has_waited_longest_gets_the_next_worker(fresh):
     # Nobody waits: it is kept for the next one.
     workers.give_back("kept")
     assert workers.take() == "kept"
+
+
+def test_idle_workers_change_only_under_their_lock(fresh):
+    """Otherwise a worker may be put back just before a request begins to wait: it would
+    wait for ever."""
+    idle = fresh.IdleWorkers()
+    is_locked = []
+
+    class Watched(deque):
+        def append(self, item):
+            is_locked.append(idle.lock.locked())
+            super().append(item)
+
+        def popleft(self):
+            is_locked.append(idle.lock.locked())
+            return super().popleft()
+
+    idle.workers = Watched()
+    idle.waiting = Watched()
+    with ThreadPoolExecutor(1) as threads:
+        request = threads.submit(idle.take)
+        wait_until(lambda: idle.waiting)
+        idle.give_back("handed over")
+        assert request.result(20) == "handed over"
+    idle.give_back("kept")
+    assert idle.take() == "kept"
+    assert is_locked == [True] * 4
+
+
+def test_one_request_starts_the_workers_while_others_wait(fresh, monkeypatch):
+    is_locked = []
+    monkeypatch.setattr(fresh, "WORKER_ENVIRONMENT", {})
+    monkeypatch.setattr(
+        fresh, "start_in_background", lambda _: is_locked.append(start_lock.locked())
+    )
+    start_lock = fresh.start_lock
+    fresh.start_workers()
+    fresh.start_workers()
+    assert is_locked == [True] * WORKERS
 
 
 def raising(error):
