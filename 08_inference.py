@@ -165,7 +165,9 @@ def asked_files(wants_picture):
     # if nobody has chosen a file.
     files = []
     for file in request.files.getlist("img_file"):
-        is_empty = not file.read(1)
+        # The position of its end is its length. (After read(1) the read() in
+        # ask_worker() would hold the file twice.)
+        is_empty = file.seek(0, os.SEEK_END) == 0
         # Back to the beginning of the file.
         file.seek(0)
         if file.filename or not is_empty:
@@ -1139,6 +1141,9 @@ def start_in_background(worker):
 def start_worker(worker):
     try:
         ignore_ctrl_c_while_starting()
+        # The server is ending: a new process could not import this file any more.
+        if not threading.main_thread().is_alive():
+            return
         worker.start()
     except Exception as error:
         # There is no process, or it ended before it was ready, and has printed why. Its

@@ -183,7 +183,7 @@ def test_draw_answers_the_picture_with_boxes(server):
     difference = np.abs(drawn[:90, :90].astype(int) - before[:90, :90])
     assert difference.max() < 40
     assert not is_pink(before).any()
-    pink = is_pink(drawn)
+    pink = is_pink(draw_boxes)
     assert detections
     for found in detections:
         check_drawn(pink, found["box"])
@@ -368,7 +368,7 @@ def test_a_model_that_needs_too_much_memory(module, monkeypatch, greedy):
     assert answer == ("bad picture", TOO_MUCH_MEMORY)
 
 
-def test_too_little_memory_for_a_qr_code(module, monkeypatch):
+def test_too_little_memory_for_a_qr_code(module):
     """The picture is refused. The code is not just left out."""
 
     class Detector:
@@ -509,7 +509,7 @@ def test_the_network_sees_whole_steps_of_32_pixels(
 
 
 @pytest.fixture
-def drawn(module, monkeypatch):
+def draw_boxes(module, monkeypatch):
     """A function that draws boxes into a grey picture. It returns the labels' places,
     and the thickness of the boxes' lines."""
     places = []
@@ -526,7 +526,7 @@ def drawn(module, monkeypatch):
 
     monkeypatch.setattr(cv2, "rectangle", rectangle)
 
-    def draw_boxes(width, height, boxes, label="strawberry"):
+    def draw_them(width, height, boxes, label="strawberry"):
         places.clear()
         lines.clear()
         img = plain(width, height)
@@ -534,7 +534,7 @@ def drawn(module, monkeypatch):
         module.draw_detections(img, found)
         return list(places), set(lines)
 
-    return draw_boxes
+    return draw_them
 
 
 EDGES = [(0, 0, 30, 30), (610, 0, 30, 30), (0, 450, 30, 30), (610, 450, 30, 30)]
@@ -542,8 +542,8 @@ CROWD = [(x, y, 35, 35) for x in range(20, 620, 25) for y in (200, 205, 215)]
 
 
 @pytest.mark.parametrize("boxes", [EDGES, CROWD], ids=["edges", "crowd"])
-def test_labels_lie_in_the_picture_and_do_not_cover_each_other(drawn, boxes):
-    places, _ = drawn(640, 480, boxes)
+def test_labels_lie_in_the_picture_and_do_not_cover_each_other(draw_boxes, boxes):
+    places, _ = draw_boxes(640, 480, boxes)
     assert len(places) == len(boxes)
     check_places(places, 640, 480)
 
@@ -579,31 +579,31 @@ def test_a_label_may_touch_the_lower_edge(module):
     assert module.free_row(is_taken, 0, 0, 9, 11) is None
 
 
-def test_labels_without_a_free_place_are_left_out(drawn):
+def test_labels_without_a_free_place_are_left_out(draw_boxes):
     boxes = [(100, 380, 50, 50)] * 20
-    places, _ = drawn(640, 480, boxes)
+    places, _ = draw_boxes(640, 480, boxes)
     assert 3 < len(places) < 20
     check_places(places, 640, 480)
 
 
-def test_a_label_that_is_wider_than_the_picture_starts_at_its_edge(drawn):
-    ((x, y, _, _),), _ = drawn(20, 90, [(5, 40, 10, 10)])
+def test_a_label_that_is_wider_than_the_picture_starts_at_its_edge(draw_boxes):
+    ((x, y, _, _),), _ = draw_boxes(20, 90, [(5, 40, 10, 10)])
     assert x == 0 and y > 0
 
 
-def test_a_larger_picture_gets_thicker_lines_and_larger_letters(drawn):
-    (small,), small_lines = drawn(400, 300, [(50, 100, 300, 100)])
-    (large,), large_lines = drawn(1600, 1200, [(50, 100, 300, 100)])
+def test_a_larger_picture_gets_thicker_lines_and_larger_letters(draw_boxes):
+    (small,), small_lines = draw_boxes(400, 300, [(50, 100, 300, 100)])
+    (large,), large_lines = draw_boxes(1600, 1200, [(50, 100, 300, 100)])
     assert max(small_lines) < min(large_lines)
     assert small[3] < large[3]
 
 
-def test_a_long_label_is_cut(drawn):
+def test_a_long_label_is_cut(draw_boxes):
     box = (50, 100, 1400, 100)
-    (short,), _ = drawn(1600, 1200, [box], label="A" * 30)
-    (long,), _ = drawn(1600, 1200, [box], label="A" * 2000)
+    (short,), _ = draw_boxes(1600, 1200, [box], label="A" * 30)
+    (long,), _ = draw_boxes(1600, 1200, [box], label="A" * 2000)
     assert long == short
-    (shorter,), _ = drawn(1600, 1200, [box], label="A" * 29)
+    (shorter,), _ = draw_boxes(1600, 1200, [box], label="A" * 29)
     assert shorter != short
 
 

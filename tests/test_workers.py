@@ -531,6 +531,16 @@ def test_the_server_waits_for_a_worker_that_is_starting(fresh, monkeypatch):
     assert seen == [False]
 
 
+def test_no_worker_starts_when_the_server_is_ending(fresh, monkeypatch):
+    """Its process could not import the lesson any more, and would print a traceback."""
+    ended = SimpleNamespace(is_alive=lambda: False)
+    monkeypatch.setattr(threading, "main_thread", lambda: ended)
+    monkeypatch.setattr(fresh, "ignore_ctrl_c_while_starting", lambda: None)
+    started = []
+    fresh.start_worker(SimpleNamespace(start=lambda: started.append("started")))
+    assert started == []
+
+
 def test_processes_start_and_end_one_at_a_time(fresh, monkeypatch):
     """start() also asks which processes have ended: it must not be told of one that
     stop() waits for."""
