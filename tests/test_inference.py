@@ -183,7 +183,7 @@ def test_draw_answers_the_picture_with_boxes(server):
     difference = np.abs(drawn[:90, :90].astype(int) - before[:90, :90])
     assert difference.max() < 40
     assert not is_pink(before).any()
-    pink = is_pink(draw_boxes)
+    pink = is_pink(drawn)
     assert detections
     for found in detections:
         check_drawn(pink, found["box"])
