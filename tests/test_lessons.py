@@ -2,6 +2,7 @@
 
 import ast
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -287,7 +288,7 @@ def test_lesson_5_files_have_2000_bytes_at_most(tmp_path):
             time_and_level, path = line.split(" 404: ")
             form = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ERROR"
             assert re.fullmatch(form, time_and_level)
-            path = path.rstrip("\r\n")
+            path = path.removesuffix(os.linesep)
             assert path.startswith("'/") and path.isprintable()
             longest = max(longest, len(path))
     assert longest == 200
