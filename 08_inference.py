@@ -582,10 +582,9 @@ def draw_detections(img, detections):
     # The boxes in pixels of the drawn picture.
     boxes = []
     for found in detections:
-        x, y, box_width, box_height = [number * scale for number in found["box"]]
+        x, y, box_width, box_height = [round(n * scale) for n in found["box"]]
         # At least one pixel: otherwise rectangle() draws nothing.
-        size = [max(1, round(box_width)), max(1, round(box_height))]
-        boxes.append([round(x), round(y), *size])
+        boxes.append([x, y, max(1, box_width), max(1, box_height)])
 
     # First all the boxes, so that none of them covers a label.
     for box in boxes:

@@ -555,23 +555,22 @@ def test_the_trunk_is_that_of_the_package(torch, network, training):
         parts = [weights[f"{norm}.{part}"] for part in names]
         return torch.nn.functional.batch_norm(values, *parts, eps=1e-3)
 
+    def narrowed(values, block, **options):
+        depthwise = f"{block}._depthwise_conv"
+        values = layer(values, depthwise, f"{block}._bn1", **options).relu()
+        return layer(values, f"{block}._project_conv", f"{block}._bn2")
+
     image = torch.rand(1, 3, 64, 96)
     values = (image * 255 - 127) / 128
     values = layer(values, "_conv_stem", "_bn0", stride=2, padding=1).relu()
     trunk = training.make_parts("cpu")["net"].trunk
     with torch.no_grad():
         assert torch.allclose(trunk.before_blocks(image), values, atol=1e-4)
-        block = "_blocks.0"
-        depthwise = f"{block}._depthwise_conv"
-        wide = layer(values, depthwise, f"{block}._bn1", padding=1, groups=32).relu()
-        narrow = layer(wide, f"{block}._project_conv", f"{block}._bn2")
+        narrow = narrowed(values, "_blocks.0", padding=1, groups=32)
         assert torch.allclose(trunk.blocks[0](values), narrow, atol=1e-4)
         values = torch.randn(1, 192, 8, 12)
-        block = "_blocks.13"
-        wide = layer(values, f"{block}._expand_conv", f"{block}._bn0").relu()
-        depthwise = f"{block}._depthwise_conv"
-        wide = layer(wide, depthwise, f"{block}._bn1", padding=2, groups=1152).relu()
-        narrow = layer(wide, f"{block}._project_conv", f"{block}._bn2")
+        wide = layer(values, "_blocks.13._expand_conv", "_blocks.13._bn0").relu()
+        narrow = narrowed(wide, "_blocks.13", padding=2, groups=1152)
         assert torch.allclose(trunk.blocks[13](values), values + narrow, atol=1e-3)
     fresh = network.Trunk()
     fresh.load_imagenet()

@@ -444,11 +444,11 @@ def test_idle_workers_change_only_under_their_lock(fresh):
 
 def test_one_request_starts_the_workers_while_others_wait(fresh, monkeypatch):
     is_locked = []
+    start_lock = fresh.start_lock
     monkeypatch.setattr(fresh, "WORKER_ENVIRONMENT", {})
     monkeypatch.setattr(
         fresh, "start_in_background", lambda _: is_locked.append(start_lock.locked())
     )
-    start_lock = fresh.start_lock
     fresh.start_workers()
     fresh.start_workers()
     assert is_locked == [True] * WORKERS
