@@ -23,8 +23,8 @@ def prune(trunk, batches):
     convolution, gets new weights for the others, so that the block gives nearly the
     same as before, at least for pictures like these.
 
-    batches: the pictures, each (n, 3, height, width), float32 from 0 to 1. fade() mixes
-    each picture with some grey."""
+    batches: of pictures; each batch (n, 3, height, width), float32 from 0 to 1. fade()
+    mixes each picture with some grey."""
     # What goes into a block, for each batch: (n, channels, height, width).
     inputs = []
     for number, images in enumerate(batches):

@@ -179,7 +179,7 @@ def finish_round(args, parts, painter, dev, step):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder laid out as in photographs.md")
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--painters", type=int, default=1, help="processes that make pictures"
