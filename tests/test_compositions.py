@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import photographs
 import pytest
-from pictures import DRAWN_BOX, drawn_berry
+from pictures import DRAWN_BOX, drawn_berry, photograph
 
 # torchvision warns that its JPEG will move to another package.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -29,7 +29,7 @@ def test_a_part_of_a_photograph_keeps_its_boxes(compositions):
     # the part lies.
     image[120:150, 160:200] = (0, 255, 255)
     boxes = np.array([[photographs.RIPE, 160, 120, 80, 60]], np.float32)
-    picture = photographs.Picture("test.jpg", "test", "test", "test", image, boxes)
+    picture = photograph(image, boxes)
     positions = set()
     widths = set()
     for seed in range(100):
@@ -55,9 +55,7 @@ def test_a_part_of_a_photograph_keeps_its_boxes(compositions):
 def test_a_part_of_a_photograph_without_berries(compositions):
     """It may come from any place."""
     image = np.tile(np.arange(100, dtype=np.uint8)[:, None, None], (1, 300, 3))
-    picture = photographs.Picture(
-        "test.jpg", "test", "test", "test", image, np.zeros((0, 5))
-    )
+    picture = photograph(image, np.zeros((0, 5)))
     brightness = []
     for seed in range(40):
         part, boxes = compositions.crop(np.random.default_rng(seed), picture, 96, 96)
@@ -166,8 +164,8 @@ def painter(compositions):
     red, green = drawn_berry()
     boxes = np.array([[photographs.RIPE, *DRAWN_BOX["box"]]], np.float32)
     pictures = [
-        photographs.Picture("test.jpg", "test", "test", "test", red, boxes),
-        photographs.Picture("test.jpg", "test", "test", "test", green, boxes[:0]),
+        photograph(red, boxes),
+        photograph(green, boxes[:0]),
     ]
     return compositions.Painter(pictures, seed=1, steps=1)
 
