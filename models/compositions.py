@@ -15,12 +15,10 @@ from photographs import LEAST_SIDE, RIPE, UNKNOWN, turn_hue
 from torchvision.transforms import v2
 
 BATCH = 16
-# The longer side of a picture in pixels, in the first half of the training (faster) and
-# in the second. Both are less than the 384 of lesson 8: crop() often takes only a part
-# of a photograph, and shrinks it less than lesson 8 shrinks the whole. So a berry here
-# is about as large as there (FixRes, Touvron 2019).
-SMALL = 224
-LARGE = 288
+# The longer side of a picture in pixels: each batch draws one of these. Lesson 8 looks
+# at 384, where a berry may fill the picture. Smaller pictures are faster, and show the
+# same berries smaller.
+LONGER_SIDES = (192, 288, 384)
 # Picture.subject -> how often such a photograph is shown, compared with one that is not
 # named here. (Photographs with berries and those without are chosen apart.)
 WEIGHTS = {
@@ -34,8 +32,8 @@ WEIGHTS = {
     "tomato": 3,
     "apple-orchard": 3,
     "neg-leaves": 1.5,
-    "neg-clothing": 1.5,
-    "neg-grocery": 0.6,
+    "neg-clothing": 4,  # red shoes look most like berries
+    "neg-grocery": 0.9,
 }
 # What phones do to pictures: light, colour, blur, JPEG.
 CAMERA = torch.nn.Sequential(
@@ -239,9 +237,8 @@ class Painter(torch.utils.data.Dataset):
     """Makes training pictures. Item number `step` is the batch of that step, the same
     whenever it is asked for. Items after the last step are for the pruning."""
 
-    def __init__(self, pictures, seed, steps):
+    def __init__(self, pictures, seed):
         self.seed = seed
-        self.steps = steps
         # Photographs with berries, and photographs without.
         self.positives = [picture for picture in pictures if len(picture.boxes)]
         self.negatives = [picture for picture in pictures if not len(picture.boxes)]
@@ -272,7 +269,7 @@ class Painter(torch.utils.data.Dataset):
         H and W are multiples of MULTIPLE; what a picture does not fill is grey."""
         rng = np.random.default_rng([self.seed, step])
         torch.manual_seed(rng.integers(2**31))  # CAMERA draws from torch
-        long = SMALL if step < self.steps // 2 else LARGE
+        long = rng.choice(LONGER_SIDES)
         short = round(long * rng.choice([9 / 16, 2 / 3, 3 / 4, 1]))
         width, height = rng.permutation([long, short]).tolist()
         # On the left, on the right, above, below.

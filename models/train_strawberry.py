@@ -127,8 +127,7 @@ def train(args, data):
     parts = make_parts(device)
     step = load_checkpoint(args, parts, device)
     print("cutting out berries, which takes a minute", flush=True)
-    # It needs args.steps: in the second half the pictures are larger.
-    painter = Painter(data.train, args.seed, args.steps)
+    painter = Painter(data.train, args.seed)
     print(f"{len(painter.berries)} berries, {len(painter.fruits)} fruits cut out")
     batches = torch.utils.data.DataLoader(
         painter,
@@ -179,7 +178,7 @@ def finish_round(args, parts, painter, dev, step):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder laid out as in photographs.md")
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--painters", type=int, default=1, help="processes that make pictures"
