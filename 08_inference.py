@@ -27,7 +27,6 @@ import multiprocessing.resource_tracker
 import os
 import queue
 import signal
-import socket
 import sys
 import threading
 import traceback
@@ -130,7 +129,7 @@ FORM_TYPES = ["multipart/form-data", "application/x-www-form-urlencoded"]
 
 
 def check_content_type():
-    """A body of another kind, such as JSON, brings no fields and no files."""
+    """Refuse a body of another kind, such as JSON: it brings no fields and no files."""
     # The Content-Type without what may follow it, such as a boundary; "" without one.
     mimetype = request.mimetype
     if mimetype and mimetype not in FORM_TYPES:
@@ -159,22 +158,23 @@ def asked_draw():
 
 
 def asked_files(wants_picture):
-    """The files to look at. (MAX_FILES and FILES_ALLOWED are in part 4.)"""
+    """The files to look at. (MAX_FILES is in part 4.)"""
     # request.files["img_file"] is the first file alone; getlist() gives all of them
-    # (notes: mistake 27). Leave out an empty file without a name: a browser sends one
-    # if nobody has chosen a file.
+    # (notes: mistake 27).
     files = []
     for file in request.files.getlist("img_file"):
-        # The position of its end is its length. (After read(1) the read() in
-        # ask_worker() would hold the file twice.)
-        is_empty = file.seek(0, os.SEEK_END) == 0
+        # seek() returns the new position: that of the end is the file's length.
+        length = file.seek(0, os.SEEK_END)
         # Back to the beginning of the file.
         file.seek(0)
-        if file.filename or not is_empty:
+        # Leave out an empty file without a name: a browser sends one if nobody has
+        # chosen a file.
+        if file.filename or length > 0:
             files.append(file)
     most_files = 1 if wants_picture else MAX_FILES
     if len(files) < 1 or len(files) > most_files:
-        abort(400, f"img_file: {len(files)} files, {FILES_ALLOWED}")
+        allowed = f"1 to {MAX_FILES}, or only 1 with draw=1"
+        abort(400, f"img_file: {len(files)} files, allowed are {allowed}")
     return files
 
 
@@ -214,8 +214,9 @@ def detection(img, label, score, box):
     top = np.clip(y, 0, img_height)
     right = np.clip(x + width, 0, img_width)
     bottom = np.clip(y + height, 0, img_height)
-    # The box may hold numbers of NumPy. For the JSON part 3 rounds them to whole pixels
-    # (round() gives numbers of Python), and makes the box at least 1 x 1.
+    # np.clip() returns numbers of NumPy. Before they go into the JSON, part 3 rounds
+    # them to whole pixels (round() gives numbers of Python), and makes the box at least
+    # 1 x 1.
     return {
         "label": str(label),
         # float() turns a number of NumPy into one of Python: jsonify does not take most
@@ -244,9 +245,9 @@ def resized(img, longer_side):
 # Search in a picture whose longer side has at most this many pixels.
 QR_SIDE = 800
 # OpenCV first looks for the squares in the corners of a QR code. Ignore squares whose
-# outline is shorter than 0.15 x the longer side of the picture: thousands of tiny ones
-# would take minutes.
-QR_MIN_OUTLINE = 0.15
+# perimeter is shorter than 0.15 x the longer side of the picture: thousands of tiny
+# ones would take minutes.
+QR_MIN_PERIMETER = 0.15
 
 
 def find_qrcodes(img):
@@ -255,7 +256,7 @@ def find_qrcodes(img):
 
     detector = cv2.QRCodeDetectorAruco()
     settings = detector.getArucoParameters()
-    settings.minMarkerPerimeterRate = QR_MIN_OUTLINE
+    settings.minMarkerPerimeterRate = QR_MIN_PERIMETER
     detector.setArucoParameters(settings)
     # corners has the shape (codes, 4, 2): x and y of the four corners of each code.
     is_found, corners = detector.detectMulti(small)
@@ -317,9 +318,9 @@ GREY = (114, 114, 114)
 # Below this score, from 0 to 1, nothing is called a strawberry. models/README.md says
 # how often the network is right.
 THRESHOLD = 0.45
-# Two boxes are of the same berry if the area that they share, divided by the area that
-# they cover together, is above this number.
-MAX_OVERLAP = 0.5
+# Two boxes are of the same berry if their IoU (intersection over union) is above this
+# number: the area that they share, divided by the area that they cover together.
+MAX_IOU = 0.5
 
 
 def find_strawberries(img):
@@ -368,10 +369,10 @@ def find_strawberries(img):
         box_scores.append(float(scores[row, column]))
 
     # Two cells that are near, or neighbours with the same score, may both find the same
-    # berry. Their boxes overlap: keep the better one.
+    # berry. Their boxes overlap: keep the better one (non-maximum suppression, NMS).
     # NMSBoxes gives the positions of the boxes to keep, the best one first.
     detections = []
-    for position in cv2.dnn.NMSBoxes(boxes, box_scores, THRESHOLD, MAX_OVERLAP):
+    for position in cv2.dnn.NMSBoxes(boxes, box_scores, THRESHOLD, MAX_IOU):
         box = np.array(boxes[position]) / scale
         detections.append(detection(img, "strawberry", box_scores[position], box))
     return detections
@@ -569,12 +570,12 @@ def draw_detections(img, detections):
 
     It is img, so a large JPEG is drawn at 1/2, 1/4 or 1/8 of its size. Raise BadPicture
     if there is too little memory."""
-    longer_side = max(img.shape[:2])
-    drawn, scale = resized(img, min(DRAWN_SIDE, longer_side))
+    longer_side = min(DRAWN_SIDE, max(img.shape[:2]))
+    drawn, scale = resized(img, longer_side)
     height, width = drawn.shape[:2]
     # A larger picture gets thicker lines and larger letters.
-    thickness = max(2, max(height, width) // 300)
-    font_scale = max(0.4, max(height, width) / 1400)
+    thickness = max(2, longer_side // 300)
+    font_scale = max(0.4, longer_side / 1400)
     # For each pixel: is a label there already? The next one must not cover it. At first
     # all are False. [rows, columns] is a rectangle of them.
     is_taken = np.zeros((height, width), bool)
@@ -703,10 +704,10 @@ class PlainHeaders(http.client.HTTPMessage):
     """The headers of a request in Python's own server, that of "python 08_inference.py"
     and "flask run".
 
-    It reads headers as it reads those of an email, and looks into the Content-Type for
-    the parts of a letter: a long one can take minutes, or leave megabytes behind for
-    ever. So say that this is no letter with parts, and limit the headers. An exception
-    here becomes the status 431."""
+    It reads headers as it reads those of an email. If the Content-Type is multipart/...
+    or message/..., it looks for the parts of that email: a long Content-Type can take
+    minutes, or leave megabytes behind for ever. So tell it text/plain, which has no
+    parts, and limit the headers. An exception here becomes the status 431."""
 
     def get_content_type(self):
         return "text/plain"
@@ -723,9 +724,24 @@ class PlainHeaders(http.client.HTTPMessage):
 
 
 WSGIRequestHandler.MessageClass = PlainHeaders
+# When this server has waited for a client for 30 seconds, it closes the connection.
+WSGIRequestHandler.timeout = 30
 
 
 CANNOT_BE_READ = "request: its URL or its body cannot be read; names must be UTF-8"
+
+
+# A body may come in chunks. If the client stops in the middle of one, the server of
+# "python 08_inference.py" (Werkzeug 3.1.9) makes a buffer shorter than it was. Python
+# then reads past the end of the buffer. What stands there in the memory, perhaps a part
+# of another request, would become a part of this body. So give Werkzeug a buffer that
+# cannot become shorter, that of io.BufferedReader: trying it is a ValueError, and the
+# client gets a 400.
+@app.before_request
+def use_buffer_of_fixed_length():
+    body = request.environ["wsgi.input"]
+    if isinstance(body, io.RawIOBase):
+        request.environ["wsgi.input"] = io.BufferedReader(body)
 
 
 # Read the body of a form here, before the view: so the views need not care about a body
@@ -742,22 +758,10 @@ def read_form():
         # reads up to this limit, and no error says that there was more. So let it read
         # one byte too many: see below.
         request.max_content_length = MAX_TEXT + 1
-    # A body may come in chunks. If the client stops in the middle of one, the server of
-    # "python 08_inference.py" (Werkzeug 3.1.9) makes a buffer shorter than it was.
-    # Python then reads past the end of the buffer. What stands there in the memory,
-    # perhaps a part of another request, would become a part of this body. So give
-    # Werkzeug a buffer that cannot become shorter, that of io.BufferedReader: trying it
-    # is a ValueError, and the client gets a 400.
-    body = request.environ["wsgi.input"]
-    if isinstance(body, io.RawIOBase):
-        request.environ["wsgi.input"] = io.BufferedReader(body)
     try:
         # Asking for args and form makes Flask read the URL and the body of the request.
         _ = request.args
         _ = request.form
-        # tell(): how many bytes have been read.
-        if is_urlencoded and request.stream.tell() > MAX_TEXT:
-            abort(413)
     except RequestEntityTooLarge:
         # 413: pass it on.
         raise
@@ -775,11 +779,13 @@ def read_form():
         # break the rules of HTTP, Werkzeug raises a 400 that does not say so; another
         # server for real use, gunicorn, has exceptions of its own.
         abort(400, CANNOT_BE_READ)
+    # tell(): how many bytes have been read.
+    if is_urlencoded and request.stream.tell() > MAX_TEXT:
+        abort(413)
 
 
 # The pictures in one request. MAX_PARTS has to be larger: it counts model_type, too.
 MAX_FILES = 10
-FILES_ALLOWED = f"allowed are 1 to {MAX_FILES}, or only 1 with draw=1"
 
 # The workers.
 #
@@ -848,9 +854,10 @@ SPAWN = multiprocessing.get_context("spawn")
 # ask_worker() is all that the server does with one file. Below it stand, in this order:
 # how a worker is asked (Worker), how requests wait for a worker (IdleWorkers), how the
 # workers are started, and what runs in a worker.
-# task is what look_at_picture() gets beside the file: model_type and wants_picture. To
-# give it one more value, change look_at_picture(), and in api_inference() the call of
-# ask_worker().
+# task is what look_at_picture() gets beside the file: model_type and wants_picture. In
+# "def" the "*" collects all further arguments in one tuple; in a call it passes them on
+# one by one. So to give look_at_picture() one more value, change look_at_picture(), and
+# in api_inference() the call of ask_worker().
 def ask_worker(file, *task):
     """The answer of look_at_picture() for an uploaded file. Call abort() if there is no
     answer."""
@@ -917,15 +924,12 @@ class Worker:
         # The new process calls run_worker(pipe_of_worker). daemon=True: when the
         # server ends as usual, this process is ended, too.
         process = SPAWN.Process(target=run_worker, args=(pipe_of_worker,), daemon=True)
-        try:
-            with process_lock:
-                process.start()
-        finally:
-            # The process has a copy of pipe_of_worker now: close the server's copy. The
-            # server notices the end of the process only when no copy is open any more.
-            # ("finally": even if start() raises, for example OSError because the server
-            # has too many open files.)
-            pipe_of_worker.close()
+        # The process gets a copy of pipe_of_worker. "with" closes the server's copy,
+        # even if start() raises, for example OSError because the server has too many
+        # open files. The server notices the end of the process only when no copy is
+        # open any more.
+        with pipe_of_worker, process_lock:
+            process.start()
         self.process = process
         try:
             # Wait until the process says "ready", or has ended (process.sentinel stands
@@ -1500,14 +1504,12 @@ def sample():
     # conditional=False: always send the picture. Otherwise Werkzeug obeys the header
     # If-Modified-Since (send it only if it has changed since this date), and for some
     # dates Werkzeug 3.1.9 raises OverflowError.
-    folder = f"{app.root_path}/scripts/pictures"
+    # The folder is the one beside this file: Flask begins at app.root_path.
+    folder = "scripts/pictures"
     return send_from_directory(folder, "strawberries.jpg", conditional=False)
 
 
 if __name__ == "__main__":
-    # When the server has waited for a client for 30 seconds, it closes the connection.
-    # (Each connection is a socket, and every new socket gets this limit.)
-    socket.setdefaulttimeout(30)
     # Start the workers now, not with the first picture.
     start_workers()
     app.run(host="127.0.0.1", port=4958, debug=False)

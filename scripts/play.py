@@ -8,6 +8,8 @@
 
 A script is scripts/NN_name.sh. The lines "#=> " under a call are the promise: what the
 call prints. "#=> ..." stands for any number of lines, "..." inside a line for anything.
+Where you have made the edit of a lesson's Try it, the calls of the Try it are made in
+place of those of the script.
 """
 
 # Other programs compare answers, too: prysk, byexample, clitest. Here they do not help:
@@ -30,9 +32,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 60
-SILENT_SECONDS = 5
-POLL_SECONDS = 0.2
+START_SECONDS = 60  # a lesson has this long to start
+SILENT_SECONDS = 5  # after this an open port alone shows that it has started
+CALL_SECONDS = 60  # a call has this long
+POLL_SECONDS = 0.2  # watch looks for a save this often
 
 
 # --- The lessons.
@@ -77,14 +80,14 @@ class Call:
 
 def relative(path):
     """The path as a reader in the collection's folder types it."""
-    path = Path(path).absolute()
+    path = path.absolute()
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
 
 def text_of(path):
     """Return the text of a lesson or a script. ScriptError if it is not UTF-8."""
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ScriptError(f"{relative(path)}: save this file as UTF-8") from None
 
@@ -121,7 +124,7 @@ def read_calls(path, lines, first_number):
             # The call goes on in this line.
             calls[-1].command += f"\n{line}"
         elif line.strip():
-            calls.append(Call(Path(path), number, remark, line))
+            calls.append(Call(path, number, remark, line))
         else:
             # Remarks with an empty line between them belong to one call.
             continue
@@ -334,7 +337,6 @@ class Server:
 
     def __init__(self, lesson, options):
         self.lesson = lesson
-        self.number = number_of(lesson)
         self.env = options.env
         self.process = None
         # How many bytes of the output were shown.
@@ -357,7 +359,7 @@ class Server:
                 f"(lsof -i :{port} names it; on Windows netstat -ano), "
                 "then run this again.\n"
                 "Is it the lesson, started by you? Then type\n"
-                f"sh scripts/run.sh {self.number} --url {url}"
+                f"sh scripts/run.sh {number_of(self.lesson)} --url {url}"
             )
         with self.log.open("ab") as log:
             self.process = start_process(
@@ -424,7 +426,7 @@ def is_listening(url):
     """Return whether something accepts connections at the URL's host and port."""
     address = urlsplit(url)
     try:
-        socket.create_connection((address.hostname, address.port or 80), 2).close()
+        socket.create_connection((address.hostname, address.port), 2).close()
     except (OSError, ValueError):
         # ValueError: the port is above 65535.
         return False
@@ -445,11 +447,8 @@ class Caller:
             raise ScriptError(f"{relative(script)}: there is no line 'URL=${{1:-…}}'")
         self.default_url = match[1]
         self.url = url or self.default_url
-        try:
-            name = os.path.relpath(script, cwd)
-        except ValueError:
-            name = script  # on Windows no relative path leads to another drive
-        self.script = Path(name).as_posix()
+        # What "$0" stands for. (Only the tests play in another folder than ROOT.)
+        self.script = relative(script) if cwd == ROOT else script.as_posix()
         self.env = env
         self.photo = photo
         self.cwd = cwd
@@ -603,7 +602,9 @@ def play_lesson(lesson, server, options):
         try_it = read_try_it(lesson)
         edit_is_made = try_it is not None and try_it.is_made()
         calls = try_it.calls if edit_is_made else caller.calls
-        result.promised = sum(is_compared(call, options) for call in calls)
+        if options.photo:
+            drop_promises_about_the_sample(calls)
+        result.promised = sum(bool(call.promise) for call in calls)
         if server:
             caller.url = server.start(caller.url)
             say_server_lines(server.new_lines())
@@ -614,6 +615,8 @@ def play_lesson(lesson, server, options):
         play_calls(calls, caller, server, result, options)
         if edit_is_made and result.is_good:
             show_way_back(lesson, try_it)
+    # OSError: for example the file is gone while an editor saves it. (A broken pipe,
+    # too: then say() fails here once more, and main() ends the play.)
     except (NotPlayed, ScriptError, OSError) as error:
         result.first_failure = result.first_failure or str(error).splitlines()[0]
         say(paint(str(error), RED))
@@ -621,6 +624,13 @@ def play_lesson(lesson, server, options):
             say_server_lines(server.new_lines())
         say()
     return result
+
+
+def drop_promises_about_the_sample(calls):
+    """The answers about the reader's own photograph are shown, not compared."""
+    for call in calls:
+        if re.search(r"\$PHOTO\b", call.command):
+            call.promise = []
 
 
 def play_calls(calls, caller, server, result, options):
@@ -633,7 +643,7 @@ def play_calls(calls, caller, server, result, options):
         is_good = play_call(call, caller, server, options)
         if not is_good:
             result.first_failure = result.first_failure or str(call)
-        elif is_compared(call, options):
+        elif call.promise:
             result.held += 1
         if server:
             server.check()
@@ -649,6 +659,8 @@ def play_call(call, caller, server, options):
     command = call.command.replace(caller.default_url, caller.url)
     command = caller.filled(command)
     head = paint(f"$ {command}", BOLD)
+    # With the remark. (A call of a Try it has none.)
+    full_head = f"{call.remark}\n{head}".lstrip()
     if not options.quiet:
         say(head)
     if options.step:
@@ -657,11 +669,11 @@ def play_call(call, caller, server, options):
         status, answer = caller.run(command, options.limit)
     except subprocess.TimeoutExpired:
         if options.quiet:
-            say(f"{call.remark}\n{head}")
-        reason = f"{call}: no answer within {options.limit:g} seconds."
+            say(full_head)
+        reason = f"{call}: no answer within {options.limit} seconds."
         raise NotPlayed(reason) from None
     answer += take_error_out_of_picture(command, caller.cwd)
-    is_good = not is_compared(call, options) or holds(call.promise, answer)
+    is_good = not call.promise or holds(call.promise, answer)
     # For example curl has got no answer, or could not save it.
     if status != 0:
         is_good = False
@@ -672,33 +684,27 @@ def play_call(call, caller, server, options):
     if options.quiet and is_good and not lines:
         return True
     if options.quiet:
-        say(head if is_good else f"{call.remark}\n{head}")
+        say(head if is_good else full_head)
     if not is_good:
-        show_difference(call, answer, options)
+        show_difference(call, answer)
     elif not options.quiet:
         if answer.strip("\n"):
             say(readable(answer))
-        if is_compared(call, options):
+        if call.promise:
             say(paint("  ok", GREEN))
     say_server_lines(lines)
     say()
     return is_good
 
 
-def show_difference(call, answer, options):
-    """Show what was promised, if that counts, and what came."""
-    if is_compared(call, options):
+def show_difference(call, answer):
+    """Show what was promised, if anything was, and what came."""
+    if call.promise:
         say(paint(f"  NOT as promised: {call}", RED))
         say(readable("\n".join(call.promise), "expected| "))
     else:
         say(paint(f"  The command failed: {call}", RED))
     say(readable(answer or "(nothing)", "     got| "))
-
-
-def is_compared(call, options):
-    """Return whether the answer is compared: not with the reader's own photo."""
-    own_photo = options.photo and re.search(r"\$PHOTO\b", call.command)
-    return bool(call.promise) and not own_photo
 
 
 def say_server_lines(lines):
@@ -821,8 +827,7 @@ def read_arguments(words):
     parser = argparse.ArgumentParser(
         allow_abbrev=False,
         prog="run.sh",
-        usage="sh scripts/run.sh [watch] [LESSON [PHOTO]] [--step] [--url URL] "
-        "[--limit SECONDS]",
+        usage="sh scripts/run.sh [watch] [LESSON [PHOTO]] [--step] [--url URL]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -832,12 +837,6 @@ def read_arguments(words):
     )
     parser.add_argument(
         "--url", metavar="URL", help="play against a server that you started"
-    )
-    parser.add_argument(
-        "--limit",
-        metavar="SECONDS",
-        type=float,
-        help="the longest time for a call (60)",
     )
     # run.sh asks this before it installs anything.
     parser.add_argument("--lessons", action="store_true", help=argparse.SUPPRESS)
@@ -868,13 +867,8 @@ def read_arguments(words):
         parser.error("watch starts the lesson itself: leave out --url")
     if options.watch and options.step:
         parser.error("watch does not wait for Enter: leave out --step")
-    if options.url and options.limit is not None:
-        parser.error("--url has no time limit: leave out --limit")
-    if options.limit is not None and not 0 < options.limit <= 86400:
-        parser.error("--limit is more than 0 and at most 86400 seconds, which is a day")
     # No limit with --url: the reader may be in a debugger.
-    if not options.url and options.limit is None:
-        options.limit = 60
+    options.limit = None if options.url else CALL_SECONDS
     if words[1:]:
         # With "/" on Windows, too: sh would take "\" for something else.
         options.photo = Path(os.path.abspath(words[1])).as_posix()

@@ -111,7 +111,10 @@ add_opencv() {
     why=$(echo "$why" | tail -n 1)
     case $why in
     'ImportError: lib'*.so*) ;;
-    *) echo "$why" >&2 && return 1 ;;
+    *)
+        echo "$why" >&2
+        return 1
+        ;;
     esac
     echo "OpenCV needs a library that is missing here ($why)."
     echo "Taking opencv-python-headless, the same without windows."

@@ -409,7 +409,10 @@ def test_only_the_file_that_a_call_has_written_is_deleted(copy):
     change(script, "-o answer.jpg", "-o answer.jpg.txt")
     (copy / "my.jpg").write_text("no picture")
     (copy / "answer.jpg").write_text("the reader's")
-    play_copy(copy, 8, "my.jpg")
+    done = play_copy(copy, 8, "my.jpg")
+    assert done.returncode == 0, done.stdout
+    # The call was made, and got an error in place of a picture.
+    assert "error" in (copy / "answer.jpg.txt").read_text()
     assert (copy / "answer.jpg").read_text() == "the reader's"
 
 
@@ -491,38 +494,53 @@ def test_try_it_whose_comment_is_edited_as_well(copy):
     assert "replace in" not in done.stdout
 
 
-MODULES = "import os, socket, time"
 # As if another player's lesson took the port at the same moment.
 TAKEN = "    taken = socket.create_server(('127.0.0.1', 8080))\n    time.sleep(1)\n"
 
 
 @pytest.mark.parametrize(
-    "old, new, message",
+    "line, reason, shown",
     [
-        ("    app.run(", f"{TAKEN}    app.run(", "did not start: Port 8080 is in use"),
-        ("    app.run(", "    app.walk(", "01_hello.py did not start: AttributeError"),
-        ("    app.run(", "    dict(", "01_hello.py did not start: it printed nothing"),
-        ("    return", "    os._exit(3)\n    return", "ended, with status 3."),
-        ("    return", "    time.sleep(9)\n    return", "no answer within 1 seconds."),
+        (f"{TAKEN}    app.run(", "Port 8080 is in use", "server| Port 8080 is in use"),
+        ("    app.walk(", "AttributeError: ", "server| Traceback (most recent call"),
+        ("    dict(", "it printed nothing", ""),
     ],
 )
-def test_a_lesson_that_cannot_be_played_on(old, new, message, copy):
-    change(copy / "01_hello.py", old, new)
-    change(copy / "01_hello.py", "\nfrom flask", f"\n{MODULES}\nfrom flask")
-    limit = ("--limit", 1) if "within" in message else ()
-    done = play_copy(copy, 1, *limit)
+def test_a_lesson_that_does_not_start(line, reason, shown, copy):
+    change(copy / "01_hello.py", "    app.run(", line)
+    change(copy / "01_hello.py", "\nfrom flask", "\nimport socket, time\nfrom flask")
+    done = play_copy(copy, 1)
     assert done.returncode == 1
-    assert message in done.stdout
-    if "AttributeError" in message:
-        assert "server| Traceback (most recent call last):" in done.stdout
-    assert re.search(r"\n01_hello +0 of \d+ +\S", done.stdout)
-    first = play.read_script(script_of("01_hello"))[1][0]
-    if "ended" in message:
-        # The summary says where.
-        assert re.search(rf"\n01_hello +0 of \d+ +{first}\n", done.stdout)
-    if "within" in message:
-        assert f"scripts/01_hello.sh:{first.line}: {message}" in done.stdout
+    failure = f"01_hello.py did not start: {reason}"
+    assert re.search(rf"\n01_hello +0 of \d+ +{failure}", done.stdout)
+    assert shown in done.stdout
     assert_nothing_left(copy)
+
+
+def test_a_lesson_that_ends_during_a_call(copy):
+    change(copy / "01_hello.py", "    return", "    os._exit(3)\n    return")
+    change(copy / "01_hello.py", "\nfrom flask", "\nimport os\nfrom flask")
+    done = play_copy(copy, 1)
+    assert done.returncode == 1
+    assert "01_hello.py has ended, with status 3.\n" in done.stdout
+    assert_first_call_failed(done)
+    assert_nothing_left(copy)
+
+
+def test_a_call_that_takes_too_long(copy):
+    change(copy / "scripts" / "play.py", "CALL_SECONDS = 60", "CALL_SECONDS = 1")
+    change(copy / "01_hello.py", "    return", "    time.sleep(9)\n    return")
+    change(copy / "01_hello.py", "\nfrom flask", "\nimport time\nfrom flask")
+    done = play_copy(copy, 1)
+    assert done.returncode == 1
+    assert_first_call_failed(done, ": no answer within 1 seconds.")
+    assert_nothing_left(copy)
+
+
+def assert_first_call_failed(done, reason=""):
+    """And the summary says so."""
+    first = play.read_script(script_of("01_hello"))[1][0]
+    assert re.search(rf"\n01_hello +0 of \d+ +{first}{reason}\n", done.stdout)
 
 
 def test_a_lesson_whose_port_its_reader_has_changed(copy):
@@ -602,10 +620,7 @@ def test_a_slash_at_the_end_of_a_url_is_dropped():
         ("--url http://127.0.0.1:1", "watch and --url need a lesson, such as 3"),
         ("watch 3 --url http://127.0.0.1:1", "watch starts the lesson itself"),
         ("watch 3 --step", "watch does not wait for Enter"),
-        ("3 --url http://127.0.0.1:1 --limit 9", "--url has no time limit"),
         ("--lesson 3", "unrecognized arguments: --lesson"),
-        ("3 --limit 0", "--limit is more than 0 and at most 86400 seconds"),
-        ("3 --limit inf", "--limit is more than 0 and at most 86400 seconds"),
         (
             "8 scripts/pictures/strawberries.jpg no.jpg",
             "one photograph at a time: what is no.jpg?",
@@ -683,8 +698,9 @@ def test_own_file_that_is_no_picture(copy):
 
 def test_step_waits_for_enter(ready, run_player):
     """The time limit does not count the time at the prompt."""
+    change(ready / "scripts" / "play.py", "CALL_SECONDS = 60", "CALL_SECONDS = 2")
     keep_calls(ready / "scripts" / "01_hello.sh", "curl")
-    player = run_player(ready, "1", "--step", "--limit", "2")
+    player = run_player(ready, "1", "--step")
     for seconds in (2.5, 0.2, 0.2):
         seen = player.wait_for("Enter makes this call")
         assert "$ curl -s -w" in seen.splitlines()[-2]

@@ -98,6 +98,22 @@ def start(folder, *arguments, script="run.sh", **env):
     )
 
 
+@pytest.fixture
+def begin():
+    """start(), but what a failed test leaves behind is ended."""
+    processes = []
+
+    def begin(folder, *arguments, **env):
+        processes.append(start(folder, *arguments, **env))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        # Where all is well there is nothing left of it.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def run(folder, *arguments, script="run.sh", **env):
     """The script to its end: (status, standard output, standard error)."""
     process = start(folder, *arguments, script=script, **env)
@@ -410,11 +426,13 @@ def waiting_in_pip(folder, package, wait):
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP", "SIGTERM", "SIGQUIT"])
 @pytest.mark.parametrize("number, package", [("1", "flask>"), ("8", "numpy>")])
-def test_an_interrupt_leaves_nothing_half_made(name, number, package, folder, tmp_path):
+def test_an_interrupt_leaves_nothing_half_made(
+    name, number, package, folder, tmp_path, begin
+):
     """A signal while pip downloads the small packages, or OpenCV."""
     inside, pip = waiting_in_pip(tmp_path, package, "sleep 60")
     path = machine(tmp_path, python3=FAKE_VENV)
-    process = start(folder, number, PATH=path, PYTHON_INSIDE=inside)
+    process = begin(folder, number, PATH=path, PYTHON_INSIDE=inside)
     wait_until(pip.exists, 30)
     signal_number = getattr(signal, name)
     # As a terminal does it: to all of them.
@@ -424,7 +442,7 @@ def test_an_interrupt_leaves_nothing_half_made(name, number, package, folder, tm
     assert not (folder / ".venv").exists()
 
 
-def test_a_second_interrupt_does_not_stop_the_removal(folder, tmp_path):
+def test_a_second_interrupt_does_not_stop_the_removal(folder, tmp_path, begin):
     """As a reader does who presses Ctrl+C until she has her prompt."""
     inside, pip = waiting_in_pip(tmp_path, "flask>", "sleep 60")
     removing = tmp_path / "removing"
@@ -434,7 +452,7 @@ def test_a_second_interrupt_does_not_stop_the_removal(folder, tmp_path):
     slow_rm = f"""[ ! -f "{pip}" ] || {{ : >"{removing}"; cat "{go_on}"; }}
 exec {shutil.which("rm")} "$@\""""
     path = machine(tmp_path, "rm", python3=FAKE_VENV, rm=slow_rm)
-    process = start(folder, "1", PATH=path, PYTHON_INSIDE=inside)
+    process = begin(folder, "1", PATH=path, PYTHON_INSIDE=inside)
     wait_until(pip.exists, 30)
     os.killpg(process.pid, signal.SIGINT)
     wait_until(removing.exists, 30)
@@ -459,7 +477,7 @@ def test_run_sh_hands_its_words_on_as_they_are(ready):
 @pytest.mark.parametrize(
     "played_before, number, package", [([], "1", "flask>"), (["1"], "8", "numpy>")]
 )
-def test_two_at_once(played_before, number, package, folder, tmp_path):
+def test_two_at_once(played_before, number, package, folder, tmp_path, begin):
     """The second, in another terminal, leaves the .venv of the first alone."""
     # cat waits until something is written into this pipe.
     go_on = tmp_path / "go_on"
@@ -468,28 +486,23 @@ def test_two_at_once(played_before, number, package, folder, tmp_path):
     path = machine(tmp_path, python3=FAKE_VENV)
     for lesson in played_before:
         assert run(folder, lesson, PATH=path, PYTHON_INSIDE=inside)[0] == 0
-    first = start(folder, number, PATH=path, PYTHON_INSIDE=inside)
-    try:
-        wait_until(pip.exists, 30)
-        (folder / ".venv" / "of-the-first").touch()
-        status, output, errors = run(folder, "1", PATH=path, PYTHON_INSIDE=inside)
-        assert (status, output) == (1, "")
-        message = "run.sh: another run.sh is setting up .venv. When it is"
-        assert errors.startswith(message)
-        go_on.write_text("")
-        assert first.communicate(timeout=30)[1] == ""
-        assert first.returncode == 0
-    finally:
-        # Where all is well there is nothing left of it.
-        with suppress(ProcessLookupError):
-            os.killpg(first.pid, signal.SIGKILL)
+    first = begin(folder, number, PATH=path, PYTHON_INSIDE=inside)
+    wait_until(pip.exists, 30)
+    (folder / ".venv" / "of-the-first").touch()
+    status, output, errors = run(folder, "1", PATH=path, PYTHON_INSIDE=inside)
+    assert (status, output) == (1, "")
+    message = "run.sh: another run.sh is setting up .venv. When it is"
+    assert errors.startswith(message)
+    go_on.write_text("")
+    assert first.communicate(timeout=30)[1] == ""
+    assert first.returncode == 0
     assert (folder / ".venv" / "of-the-first").exists()
     # Now the second may run. The first is over, whoever has its number now.
     assert (folder / ".venv" / "made-by-run.sh").read_text() == ""
     assert run(folder, "1", PATH=path, PYTHON_INSIDE=inside)[0] == 0
 
 
-def test_two_at_once_that_both_found_no_venv(folder, tmp_path):
+def test_two_at_once_that_both_found_no_venv(folder, tmp_path, begin):
     """The first looks whether Python has venv. Meanwhile the second begins."""
     looking = tmp_path / "looking"
     go_on = tmp_path / "go_on"
@@ -501,26 +514,19 @@ def test_two_at_once_that_both_found_no_venv(folder, tmp_path):
     python = FAKE_VENV.replace('*"-m venv"*)', f'{looks}*"-m venv"*)', 1)
     inside, pip = waiting_in_pip(tmp_path, "flask>", f'cat "{finish}"')
     path = machine(tmp_path, python3=python)
-    first = start(folder, "1", PATH=path, PYTHON_INSIDE=inside)
-    second = None
-    try:
-        wait_until(looking.exists, 30)
-        second = start(folder, "1", PATH=path, PYTHON_INSIDE=inside)
-        wait_until(pip.exists, 30)
-        (folder / ".venv" / "of-the-second").touch()
-        go_on.write_text("")
-        _, errors = first.communicate(timeout=30)
-        assert first.returncode == 1
-        assert "run.sh: another run.sh is setting up .venv. When it is" in errors
-        finish.write_text("")
-        second.communicate(timeout=30)
-        assert second.returncode == 0
-        assert (folder / ".venv" / "of-the-second").exists()
-    finally:
-        for process in filter(None, (first, second)):
-            # Where all is well there is nothing left of it.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+    first = begin(folder, "1", PATH=path, PYTHON_INSIDE=inside)
+    wait_until(looking.exists, 30)
+    second = begin(folder, "1", PATH=path, PYTHON_INSIDE=inside)
+    wait_until(pip.exists, 30)
+    (folder / ".venv" / "of-the-second").touch()
+    go_on.write_text("")
+    _, errors = first.communicate(timeout=30)
+    assert first.returncode == 1
+    assert "run.sh: another run.sh is setting up .venv. When it is" in errors
+    finish.write_text("")
+    second.communicate(timeout=30)
+    assert second.returncode == 0
+    assert (folder / ".venv" / "of-the-second").exists()
 
 
 def test_what_a_killed_set_up_has_left_is_made_anew(folder, tmp_path):
