@@ -317,7 +317,7 @@ CELL = 4
 GREY = (114, 114, 114)
 # Below this score, from 0 to 1, nothing is called a strawberry. models/README.md says
 # how often the network is right.
-THRESHOLD = 0.45
+THRESHOLD = 0.48
 # Two boxes are of the same berry if their IoU (intersection over union) is above this
 # number: the area that they share, divided by the area that they cover together.
 MAX_IOU = 0.5

@@ -13,7 +13,7 @@ SIZE = 384  # longer side of what lesson 8 shows the network, in pixels
 MULTIPLE = 32  # both sides of what the network looks at are multiples of this
 CELL = 4  # pixels of a cell's side
 GREY = 114  # fills the picture up to multiples of MULTIPLE
-THRESHOLD = 0.45  # a lower score is no berry
+THRESHOLD = 0.48  # a lower score is no berry
 
 
 def to_blob(image):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from answers import GREY, MULTIPLE, goal_of
-from photographs import LEAST_SIDE, RIPE, UNKNOWN, turn_hue
+from photographs import RIPE, UNKNOWN, turn_hue
 from torchvision.transforms import v2
 
 BATCH = 16
@@ -165,7 +165,7 @@ def clip_boxes(boxes, width, height):
     low = np.maximum(boxes[:, 1:3], 0)
     # Width and height of what is inside: (n, 2).
     size = np.minimum(boxes[:, 1:3] + boxes[:, 3:], [width, height]) - low
-    visible = size.clip(0).prod(1) / boxes[:, 3:].prod(1)
+    visible = size.prod(1) / boxes[:, 3:].prod(1)
     kind = np.where((visible < 0.4) | (size.min(1) < 4), UNKNOWN, boxes[:, 0])
     return np.column_stack([kind, low, size])[size.min(1) > 0]
 
@@ -185,11 +185,11 @@ def crop(rng, picture, width, height):
     zoom = rng.uniform(0.2, 1) if rng.random() < 0.5 else 1
     # The part's side, divided by that of the picture that it becomes.
     shrink = min(photo_width / width, photo_height / height) * zoom
-    w = max(round(width * shrink), LEAST_SIDE)
-    h = max(round(height * shrink), LEAST_SIDE)
+    w = max(round(width * shrink), 1)
+    h = max(round(height * shrink), 1)
     if len(boxes):
         # A place around one of the berries.
-        _, box_x, box_y, box_w, box_h = boxes[rng.integers(len(boxes))]
+        _, box_x, box_y, box_w, box_h = rng.choice(boxes)
         x = box_x + box_w / 2 - w * rng.uniform(0.1, 0.9)
         y = box_y + box_h / 2 - h * rng.uniform(0.1, 0.9)
         x = int(np.clip(x, 0, photo_width - w))

@@ -47,10 +47,10 @@ WIDTH = 48  # channels of the pyramid
 class Trunk(nn.Module):
     """The first 14 blocks of EfficientNet-Lite0.
 
-    A block is an inverted residual (MobileNetV2). It widens: it makes more channels, of
-    all those of one place (its kernel is 1 x 1). It looks at the places around, in each
-    channel alone (with as many groups as channels). And it narrows again. Where the
-    shapes are the same it adds what came in."""
+    A block is an inverted residual (MobileNetV2). It widens (*expand*): it makes more
+    channels, of all those of one place (its kernel is 1 x 1). It looks at the places
+    around, in each channel alone (*depthwise*: it has as many groups as channels). And
+    it narrows again (*project*). Where the shapes are the same it adds what came in."""
 
     def __init__(self):
         super().__init__()
@@ -61,11 +61,16 @@ class Trunk(nn.Module):
         inputs = 32
         for repeats, kernel, stride, expansion, outputs in STAGES:
             for _ in range(repeats):
-                width = inputs * expansion
-                # False: no squeeze-and-excitation. RE: ReLU. The last two numbers, for
-                # dilation and for all widths, change nothing.
                 config = InvertedResidualConfig(
-                    inputs, kernel, width, outputs, False, "RE", stride, 1, 1
+                    inputs,
+                    kernel,
+                    inputs * expansion,
+                    outputs,
+                    use_se=False,  # squeeze-and-excitation
+                    activation="RE",  # ReLU
+                    stride=stride,
+                    dilation=1,
+                    width_mult=1,
                 )
                 self.blocks.append(InvertedResidual(config, norm_layer=None))
                 # Only the first block of a stage has the stride.
@@ -222,7 +227,7 @@ def loss_of(outputs, goals):
     wanted_box = goals[:, 2:6]
     box_weight = goals[:, 6]
     score = torch.sigmoid(heat[:, 0]).clamp(1e-4, 1 - 1e-4)
-    is_peak = wanted_heat > 0.999
+    is_peak = wanted_heat == 1
     in_peaks = (1 - score) ** 2 * -score.log()
     elsewhere = (1 - wanted_heat) ** 4 * score**2 * -(1 - score).log()
     heat_loss = (torch.where(is_peak, in_peaks, elsewhere) * heat_weight).sum((1, 2))
@@ -251,7 +256,7 @@ def to_int8(values):
     """The weights of a convolution (channels, inputs, height, width) as int8, and one
     scale for each channel: int8 times scale is about the weight."""
     # 1e-12: without it a channel of zeros would give 0 / 0.
-    scale = np.abs(values).max((1, 2, 3)) / 127 + np.float32(1e-12)
+    scale = np.abs(values).max((1, 2, 3)) / 127 + 1e-12
     return np.round(values / scale[:, None, None, None]).astype(np.int8), scale
 
 

@@ -15,9 +15,6 @@ import numpy as np
 # network learns nothing from those.
 UNKNOWN, RIPE, UNRIPE = 0, 1, 2
 KINDS = {"part": UNKNOWN, "ripe": RIPE, "unripe": UNRIPE}
-# The least pixels of a photograph's side: crop() in compositions.py takes no smaller
-# part.
-LEAST_SIDE = 8
 EXTRA_LABELS = Path(__file__).parent / "extra_labels.json"
 # Groups of look-alikes that are held out: not used for training.
 HELD_GROUPS = {
@@ -97,8 +94,6 @@ def load(folder, labels=None):
             image = cv2.imread(str(path))
             if image is None:
                 raise ValueError("missing or not a readable picture")
-            if min(image.shape[:2]) < LEAST_SIDE:
-                raise ValueError(f"a side has fewer than {LEAST_SIDE} pixels")
             source = label["source"]
             subject = label.get("class", source)
             group = label.get("group", source)

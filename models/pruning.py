@@ -34,8 +34,10 @@ def prune(trunk, batches):
         # What goes into the next block: computed before this one loses channels.
         inputs = [block(features) for features in inputs]
         # The block's convolutions. (Each of its layers is a convolution and what comes
-        # after that, such as ReLU.) The last one, project, narrows.
-        *widening, project = [layer[0] for layer in block.block]
+        # after that, such as ReLU.) Block 0 has no expand: the stem makes its channels.
+        *expand, depthwise, project = [layer[0] for layer in block.block]
+        if not expand:
+            expand = [trunk.stem[0]]
         # (outputs, channels)
         weights = project.weight[:, :, 0, 0].double()
         kept = channels_to_keep(covariance, weights)
@@ -44,14 +46,11 @@ def prune(trunk, batches):
         missing = weights @ mean - new_weights @ mean[kept]
         project.weight.data = new_weights.float()[:, :, None, None]
         project.bias += missing.float()
-        # Those before it: compute the kept channels only. Block 0 widens nothing: the
-        # stem makes its channels.
-        if len(widening) == 1:
-            widening.insert(0, trunk.stem[0])
-        for convolution in widening:
+        # Those before it: compute the kept channels only.
+        for convolution in (*expand, depthwise):
             convolution.weight.data = convolution.weight[kept]
             convolution.bias.data = convolution.bias[kept]
-        widening[-1].groups = len(kept)
+        depthwise.groups = len(kept)
 
 
 def measure(block, inputs):

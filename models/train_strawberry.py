@@ -38,34 +38,43 @@ from network import Net, export, loss_of, round_weights
 from photographs import read_data
 from pruning import prune
 from score import figures, judge_all, show_score
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 ROUND = 250  # steps between two checkpoints
 WARM_UP = 100  # steps in which the learning rate rises
 PRUNING_BATCHES = 24  # batches of pictures with which prune() compares channels
-# The trunk has learnt already: it moves slowly.
+# The highest learning rates. The trunk has learnt already: it moves slowly.
 TRUNK_RATE = 2e-4
 REST_RATE = 2e-3
 
 
-def make_parts(device):
-    """A dict: the network, its average over the last steps, and the optimizer."""
+def rate_factor(step, steps):
+    """What the learning rates are multiplied by: half a cosine, from 1 to 0; in the
+    first steps times the warm-up."""
+    falling = (1 + math.cos(math.pi * step / steps)) / 2
+    return min((step + 1) / WARM_UP, 1) * falling
+
+
+def make_parts(device, steps):
+    """A dict: the network, its average over the last steps, the optimizer, and the
+    schedule of its learning rates."""
     net = Net()
     net.trunk.load_imagenet()
     # channels_last: the order in memory in which convolutions are fastest.
     net.to(device, memory_format=torch.channels_last)
-    # With 0.99 about the last 100 steps count. use_buffers: average the running means
-    # of the batch normalisation, too.
-    average_of = get_ema_multi_avg_fn(0.99)
-    smooth = AveragedModel(net, multi_avg_fn=average_of, use_buffers=True)
+    # The exponential moving average (EMA) of the weights: with 0.99 about the last 100
+    # steps count. use_buffers: average the running means of the batch normalisation,
+    # too.
+    ema = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
     trunk = list(net.trunk.parameters())
     rest = [weight for name, weight in net.named_parameters() if "trunk" not in name]
-    # "peak" is a key of our own, the highest learning rate: take_step() scales it.
     optimizer = torch.optim.AdamW(
-        [{"params": trunk, "peak": TRUNK_RATE}, {"params": rest, "peak": REST_RATE}],
+        [{"params": trunk, "lr": TRUNK_RATE}, {"params": rest, "lr": REST_RATE}],
         weight_decay=0.02,
     )
-    return {"net": net, "smooth": smooth, "optimizer": optimizer}
+    schedule = LambdaLR(optimizer, lambda step: rate_factor(step, steps))
+    return {"net": net, "ema": ema, "optimizer": optimizer, "schedule": schedule}
 
 
 def save_checkpoint(args, parts, step):
@@ -102,13 +111,10 @@ def load_checkpoint(args, parts, device):
     return state["step"]
 
 
-def take_step(parts, batch, factor, device):
-    """Show one batch to the network and move its weights, at `factor` times the peak
-    learning rates. Gives the loss."""
+def take_step(parts, batch, device):
+    """Show one batch to the network and move its weights. Gives the loss."""
     images, goals = (tensor.to(device) for tensor in batch)
     images = images.contiguous(memory_format=torch.channels_last)
-    for group in parts["optimizer"].param_groups:
-        group["lr"] = group["peak"] * factor
     outputs = parts["net"](images.float() / 255)
     loss = loss_of(outputs, goals)
     parts["optimizer"].zero_grad()
@@ -116,7 +122,8 @@ def take_step(parts, batch, factor, device):
     # One odd batch must not move the weights far.
     torch.nn.utils.clip_grad_norm_(parts["net"].parameters(), 5)
     parts["optimizer"].step()
-    parts["smooth"].update_parameters(parts["net"])
+    parts["schedule"].step()
+    parts["ema"].update_parameters(parts["net"])
     return loss.item()
 
 
@@ -124,7 +131,7 @@ def train(args, data):
     """Train for args.steps; write the network and a checkpoint after every round."""
     torch.manual_seed(args.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    parts = make_parts(device)
+    parts = make_parts(device, args.steps)
     step = load_checkpoint(args, parts, device)
     print("cutting out berries, which takes a minute", flush=True)
     painter = Painter(data.train, args.seed)
@@ -138,10 +145,7 @@ def train(args, data):
     started = time.monotonic()
     losses = []
     for batch in batches:
-        # Half a cosine, from 1 to 0; multiplied by the warm-up at first.
-        falling = (1 + math.cos(math.pi * step / args.steps)) / 2
-        factor = min((step + 1) / WARM_UP, 1) * falling
-        losses.append(take_step(parts, batch, factor, device))
+        losses.append(take_step(parts, batch, device))
         step += 1
         if step % 10 == 0:
             seconds_per_step = (time.monotonic() - started) / len(losses)
@@ -161,7 +165,7 @@ def finish_round(args, parts, painter, dev, step):
     do, and never write the network."""
     # A copy, on the CPU, where export() wants it. The checkpoint keeps all channels.
     average = Net()
-    average.load_state_dict(parts["smooth"].module.state_dict())
+    average.load_state_dict(parts["ema"].module.state_dict())
     if step == args.steps:
         print("\npruning, which takes half a minute", flush=True)
         # Round first, as in a file: prune() then sees what lesson 8 would compute.

@@ -87,7 +87,7 @@ curl -s "$URL/inference" -F model_type=qrcode -F "img_file=@$PICTURES/qrcode.png
 # "0 files"). Here -F and "@" send the file. The score is between 0 and 1: the higher,
 # the more certain.
 curl -s -X POST "$URL/inference" -F model_type=strawberry -F "img_file=@$PHOTO"
-#=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[{"label":"strawberry","score":...,"box":[262,215,145,182]},{"label":"strawberry","score":...,"box":[146,...,138,...]},{"label":"strawberry","score":...,"box":[345,112,128,126]}]}]}
+#=> {"model_type":"strawberry","results":[{"filename":"strawberries.jpg","width":640,"height":480,"detections":[{"label":"strawberry","score":...,"box":[264,232,...,170]},{"label":"strawberry","score":...,"box":[146,127,134,164]},{"label":"strawberry","score":...,"box":[356,114,116,128]}]}]}
 
 # Send several files under the same name: one result each, in the order of the upload.
 # PUT works like POST.

@@ -64,6 +64,10 @@ def test_a_part_of_a_photograph_without_berries(compositions):
         brightness.append(part.mean())
     assert min(brightness) < 40
     assert max(brightness) > 60
+    # A photograph may be as small as it likes.
+    row = photograph(image[:1], np.zeros((0, 5)))
+    part, _ = compositions.crop(np.random.default_rng(0), row, 96, 64)
+    assert part.shape == (64, 96, 3)
 
 
 def test_a_berry_that_leaves_the_picture(compositions):
@@ -101,10 +105,16 @@ def test_a_berry_is_cut_out(compositions):
 
 
 def test_what_has_no_outline_of_a_berry_is_not_cut_out(compositions):
-    """A berry that fills only half of its box; a rectangle that fills all of it."""
+    """A box that is too long; a thin line through all of its box; a rectangle that
+    fills all of it."""
     red, green = drawn_berry()
     x, y, w, h = DRAWN_BOX["box"]
-    assert compositions.cut_out(red, [x, y, 60, 90]) is None
+    # The berry has 0.76 of its height.
+    assert compositions.cut_out(red, [x, y, w, 80]) is None
+    # It fills 0.36 of the box.
+    ends = [(x + 8, y + 8), (x + w - 9, y + h - 9)]
+    line = cv2.line(green.copy(), *ends, (30, 30, 200), 16)
+    assert compositions.cut_out(line, DRAWN_BOX["box"]) is None
     square = cv2.rectangle(green, (x, y), (x + w - 1, y + h - 1), (30, 30, 200), -1)
     assert compositions.cut_out(square, DRAWN_BOX["box"]) is None
 
@@ -116,7 +126,9 @@ def disc_on(colour, radius):
 
 
 def test_a_fruit_is_cut_from_white(compositions):
-    patch = compositions.cut_from_white(disc_on((250, 250, 250), 40))
+    # As in a photograph, fruit and white mix at the outline.
+    photo = cv2.GaussianBlur(disc_on((250, 250, 250), 40), (0, 0), 1)
+    patch = compositions.cut_from_white(photo)
     assert patch.shape == pytest.approx((79, 79, 4), abs=2)
     assert (patch[..., 3] > 127).sum() == pytest.approx(np.pi * 40**2, rel=0.07)
     # One pixel less all around: no white is left inside.
@@ -126,6 +138,9 @@ def test_a_fruit_is_cut_from_white(compositions):
     image[0, 0] = (60, 140, 60)
     assert compositions.cut_from_white(image) is None
     assert compositions.cut_from_white(disc_on((250, 250, 250), 14)) is None
+    # It touches all four edges, so each corner has a white of its own.
+    patch = compositions.cut_from_white(disc_on((250, 250, 250), 100))
+    assert (patch[[0, 0, -1, -1], [0, -1, 0, -1], 3] == 0).all()
 
 
 def test_a_cut_berry_is_pale_inside_and_has_its_skin(compositions):
@@ -297,7 +312,7 @@ def test_what_becomes_a_berry_and_what_another_fruit(compositions):
         picture("test", red, (photographs.UNKNOWN, *box)),
         picture("test", red, (photographs.UNRIPE, *box)),
         picture("test", small, (photographs.RIPE, *small_box)),
-        # GrabCut would not cut this one out: it fills its box.
+        # GrabCut would cut this one out, too, but with a margin: 109 x 109 pixels.
         picture("strawberry", white, (photographs.RIPE, 60, 60, 81, 81)),
         picture("apple", disc_on((250, 250, 250), 30)),
         picture("test", green),
@@ -328,21 +343,29 @@ def test_a_batch_is_the_same_whenever_it_is_asked_for(torch, compositions, paint
     assert not torch.equal(painter[1][0], images)
 
 
-def test_pictures_have_different_sizes_up_to_that_of_lesson_8(painter):
-    longer_sides = set()
-    for step in range(20):
-        images, goals = painter[step]
-        longer_sides.add(max(images.shape[2:]))
-        assert all(side % 32 == 0 for side in images.shape[2:])
-        assert images.shape[:2] == (16, 3)
-        assert goals.shape == (16, 7, images.shape[2] // 4, images.shape[3] // 4)
-    assert longer_sides == {192, 288, 384}
+def test_how_often_hues_are_turned_and_what_lies_behind(
+    compositions, painter, monkeypatch
+):
+    """A quarter of the photographs without berries get other colours. Half of the
+    backgrounds are such photographs."""
+    turned = []
+    monkeypatch.setattr(compositions, "turn_hue", lambda *_: turned.append("turned"))
+    rng = np.random.default_rng(0)
+    for _ in range(1000):
+        painter.negative(rng, 64, 48)
+    assert len(turned) / 1000 == pytest.approx(0.25, abs=0.04)
+    photo = np.zeros((48, 64, 3), np.uint8)
+    monkeypatch.setattr(painter, "negative", lambda *_: photo)
+    backgrounds = [painter.background(rng, 64, 48) for _ in range(1000)]
+    assert all(background.shape == photo.shape for background in backgrounds)
+    are_photos = [not background.any() for background in backgrounds]
+    assert np.mean(are_photos) == pytest.approx(0.5, abs=0.05)
 
 
 def test_what_the_network_is_shown_is_red_green_blue(
     torch, compositions, painter, monkeypatch
 ):
-    """And grey where the picture ends."""
+    """And grey where the picture ends. The sizes go up to that of lesson 8."""
     sizes = []
 
     def sample(rng, width, height):
@@ -352,13 +375,18 @@ def test_what_the_network_is_shown_is_red_green_blue(
 
     monkeypatch.setattr(painter, "sample", sample)
     monkeypatch.setattr(compositions, "CAMERA", torch.nn.Identity())
-    for step in range(8):
+    for step in range(20):
         images, goals = painter[step]
         width, height = sizes[-1]
+        padded_height, padded_width = images.shape[2:]
+        assert padded_height % 32 == padded_width % 32 == 0
+        assert images.shape[:2] == (16, 3)
+        assert goals.shape == (16, 7, padded_height // 4, padded_width // 4)
         assert images[0, :, 0, 0].tolist() == [200, 20, 10]
         assert images[0, :, height - 1, width - 1].tolist() == [200, 20, 10]
         assert (images[..., height:, :] == 114).all()
         assert (images[..., width:] == 114).all()
         assert (goals[:, 0].amax((1, 2)) == 1).all()
+    assert {max(size) for size in sizes} == {192, 288, 384}
     # Some of them do not end at a multiple of 32.
     assert any(width % 32 or height % 32 for width, height in sizes)
