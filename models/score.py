@@ -92,7 +92,7 @@ def show_score(path, data):
     """Print how good, large and fast a network file is."""
     net = cv2.dnn.readNetFromONNX(str(path))
     rows = judge_all(net, data.dev)
-    for threshold in (0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6):
+    for threshold in (0.2, 0.3, 0.4, 0.45, THRESHOLD, 0.55, 0.6):
         print(f"dev at {threshold:.2f}: {figures(rows, threshold)}")
     # One line for each source; that of the held-out close-ups is "held".
     rows += judge_all(net, data.held_close_ups)
