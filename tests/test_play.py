@@ -502,7 +502,11 @@ TAKEN = "    taken = socket.create_server(('127.0.0.1', 8080))\n    time.sleep(1
     "line, reason, shown",
     [
         (f"{TAKEN}    app.run(", "Port 8080 is in use", "server| Port 8080 is in use"),
-        ("    app.walk(", "AttributeError: ", "server| Traceback (most recent call"),
+        (
+            "    app.walk(",
+            "AttributeError: ",
+            "server| Traceback (most recent call last):",
+        ),
         ("    dict(", "it printed nothing", ""),
     ],
 )

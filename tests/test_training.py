@@ -347,8 +347,13 @@ def test_half_ripe_berries_teach_nothing():
 
 def test_figures_leave_out_weak_boxes():
     """The box of 0.6 counts at a threshold of 0.5, not at 0.8."""
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 10, 10], [50, 50, 10, 10], [80, 0, 9, 9]])
+    labels = [[photographs.RIPE, 0, 0, 10, 10], [photographs.UNKNOWN, 50, 50, 10, 10]]
+    picture = photograph(None, np.array(labels, np.float32))
+    row = score.judge(picture, boxes, [0.9, 0.8, 0.7, 0.6])
+    # The box of 0.7 is on the half-ripe berry: it does not count.
     counted = [(0.9, True), (0.8, False), (0.6, False)]
-    row = score.Judged(photograph(None, [BERRY]), ripe=1, counted=counted)
+    assert row == score.Judged(picture, ripe=1, counted=counted)
     assert score.figures([row], 0.5).startswith("P 0.333 R 1.000 F1 0.500 ")
     assert score.figures([row], 0.8).startswith("P 0.500 R 1.000 F1 0.667 ")
     # It has a ripe berry: so it counts among the pictures.
@@ -806,7 +811,7 @@ def test_a_step_moves_the_weights(torch, training, monkeypatch):
         slower = (average[name] - before[name]).abs().max()
         assert 0 < slower < 0.9 * moved
     # After half of the steps the rates are half as high.
-    assert [group["lr"] for group in rates] == pytest.approx([1e-4, 1e-3])
+    assert [group["lr"] for group in rates] == [1e-4, 1e-3]
 
 
 class FakePainter:
@@ -856,6 +861,22 @@ def test_the_learning_rate_rises_and_falls(training):
     assert max(factors) == factors[99]
     assert factors[300] == pytest.approx(0.5, abs=0.01)
     assert 0 < factors[599] < 1e-4
+
+
+def test_the_learning_rate_goes_on_after_a_stop(torch, training, tmp_path):
+    args = argparse.Namespace(steps=600, seed=1, checkpoint=tmp_path / "net.pt")
+    parts = training.make_parts("cpu", steps=600)
+    rates = []
+    for step in range(600):
+        if step == 250:
+            training.save_checkpoint(args, parts, step)
+            parts = training.make_parts("cpu", steps=600)
+            assert training.load_checkpoint(args, parts, "cpu") == step
+        rates.append([group["lr"] for group in parts["optimizer"].param_groups])
+        parts["optimizer"].step()
+        parts["schedule"].step()
+    factors = np.array([training.rate_factor(step, 600) for step in range(600)])
+    assert np.allclose(rates, factors[:, None] * [2e-4, 2e-3], rtol=1e-9)
 
 
 @pytest.fixture
