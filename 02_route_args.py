@@ -17,7 +17,8 @@ app = Flask(__name__)
 
 # A function with a route is called a view.
 # <username> stands for one part of the path, up to the next "/".
-# Flask passes it to the view as a string: /test/foo calls get_username("foo").
+# Flask passes it to the view as a string, by its name: /test/foo calls
+# get_username(username="foo"). So the argument of the view must have the same name.
 @app.route("/test/<username>")
 def get_username(username):
     # The client (a browser or curl) chooses this text. It could be

@@ -120,5 +120,5 @@ if __name__ == "__main__":
 #     curl -s "http://127.0.0.1:8080/closed"
 #     #=> open since ...
 # The hook returns None now, so the request goes on to the view.
-# Write 1 / 0 as the first line of stop_closed(): what does the client get when a
-# before_request hook raises an exception?
+# Now write 1 / 0 in place of "return None", and call /closed again: what does the
+# client get when a before_request hook raises an exception?

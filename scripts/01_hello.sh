@@ -27,8 +27,8 @@ set -v
 curl -s -w '\n' "$URL/hello"
 #=> <h1>Hello World!</h1>
 
-# -w can print the status as well, a number that says how the request went. 200 means
-# that everything is all right. %{http_code} stands for it.
+# -w can print the status as well: %{http_code} stands for it. The status is a number
+# that says how the request went. 200 means that everything is all right.
 curl -s -w '\n%{http_code}\n' "$URL/hello"
 #=> <h1>Hello World!</h1>
 #=> 200
