@@ -42,7 +42,7 @@ from flask import (
     request,
     send_from_directory,
 )
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import BadHost, HTTPException, RequestEntityTooLarge
 from werkzeug.serving import WSGIRequestHandler
 
 # --- 1. THE REQUEST: files -> bytes -> numpy -> cv2 -> model -> JSON ------------------
@@ -51,8 +51,8 @@ app = Flask(__name__)  # The notes lack this line and some imports (notes: mista
 
 
 # This view shows what arrived: args from the URL, form (the text fields) and files from
-# the body (notes: mistakes 29, 34). Of two values of one name you see the first. It is
-# only for learning: leave it out of a service of your own.
+# the body (notes: mistakes 29, 34). Of two values of one name you see the first. This
+# view is only for learning: leave it out of a service of your own.
 # app.post(...) is app.route(..., methods=["POST"]).
 @app.post("/exam")
 def exam():
@@ -114,15 +114,17 @@ def look_at_picture(data, model_type, wants_picture):
 
 
 def inference(img, model_type):
-    """The detections of one model in a picture."""
+    """The detections of one model in a picture, as a list."""
     # MODELS, at the end of part 2, has a function for each name. find is that function.
     find = MODELS[model_type]
-    return find(img)
+    # list(): a model may use yield instead of return. What that gives can be gone
+    # through only once, and draw_detections() does so twice.
+    return list(find(img))
 
 
 # What the client asks for. A 400 or 415 (in JSON: see json_error() in part 3) names the
-# field, shows what is wrong (at most 40 characters of it), and says what is allowed.
-# "!r" puts a value in quotes, and writes a newline as \n.
+# field, shows what is wrong (at most 40 characters of it; 99 of a file's name), and
+# says what is allowed. "!r" puts a value in quotes, and writes a newline as \n.
 
 # curl -F and the page send the first kind of body, curl -d the second.
 FORM_TYPES = ["multipart/form-data", "application/x-www-form-urlencoded"]
@@ -190,20 +192,26 @@ class BadPicture(Exception):
 
 # A model is a function: it is given a picture, and it returns a list of detections, an
 # empty one if it finds nothing. The picture is an array (height, width, 3) of uint8:
-# blue, green, red. A JPEG whose longer side has 1600 pixels or more arrives at 1/2, 1/4
-# or 1/8 of its size; at least 800 pixels are left on that side (ENOUGH_SIDE, part 3).
+# blue, green, red. Do not change its pixels: with ?draw=1 the client gets this array
+# with the boxes in it. A JPEG whose longer side has 1600 pixels or more arrives at 1/2,
+# 1/4 or 1/8 of its size; at least 800 pixels are left on that side (ENOUGH_SIDE, part
+# 3).
+#
 # To add a model, read detection(), just below, and MODELS, at the end of this part.
 # What is between them you can skip at a first reading: the two models, and resized(),
 # which part 3 calls, too.
 
 
 def detection(img, label, score, box):
-    """One thing that was found. label: a text. score: from 0 to 1; the higher, the more
-    certain (1 if your model does not know). box: [x, y, width, height] in pixels of
-    img; x, y: its top left corner. Raise ValueError if score is not from 0 to 1."""
+    """One thing that was found, as a dict of label, score and box.
+
+    label: a text. score: from 0 to 1; the higher, the more certain (1 if your model
+    does not know). box: [x, y, width, height] in pixels of img; x, y: its top left
+    corner. Raise ValueError if score is not from 0 to 1."""
     # img.shape is (height, width, 3); [:2] takes the first two.
     img_height, img_width = img.shape[:2]
-    x, y, width, height = box
+    # float(): in NumPy's uint8, for example, 200 + 100 is 44.
+    x, y, width, height = [float(number) for number in box]
     # "not 0 <= ..." is True for NaN ("not a number"), too; "score < 0 or score > 1" is
     # not. Check a number from a client in this way as well: float("nan") is NaN.
     if not 0 <= score <= 1:
@@ -309,7 +317,7 @@ def read_qrcode(detector, img, corners_of_code):
 NET_FILE = os.path.join(app.root_path, "models", "strawberry.onnx")
 NET = cv2.dnn.readNetFromONNX(np.fromfile(NET_FILE, np.uint8))
 # The network looks at pictures whose longer side has 384 pixels. Both sides must be
-# multiples of 32. It answers for each cell of 4 x 4 pixels.
+# multiples of 32. It answers for each cell of 4 x 4 pixels (its output stride is 4).
 NET_SIDE = 384
 NET_STEP = 32
 CELL = 4
@@ -327,8 +335,8 @@ def find_strawberries(img):
     # A picture whose longer side has fewer than 384 pixels becomes larger.
     small, scale = resized(img, NET_SIDE)
     height, width = small.shape[:2]
-    # Add grey rows below and grey columns on the right, up to the next multiples of 32.
-    # For 216 rows: -216 % 32 is 8, and 216 + 8 is 224.
+    # Add grey rows below and grey columns on the right, up to the next multiples of 32
+    # (this is called letterboxing). For 216 rows: -216 % 32 is 8, and 216 + 8 is 224.
     grey_rows = -height % NET_STEP
     grey_columns = -width % NET_STEP
     # The four numbers: how many above, below, on the left, on the right.
@@ -397,9 +405,9 @@ def find_strawberries(img):
 #   has crashed" if it ended by itself.
 # - If it keeps more than MAX_KEPT (60 MB) from picture to picture, make that number
 #   larger, too: otherwise, on Linux, the worker is replaced after the picture.
-# - If a traceback names answer_in_pixels_of_upload(), draw_detections() or jsonify(),
-#   and none of your functions, your model returned a wrong value: not a list, or an
-#   item that detection() did not make, or a box with NaN.
+# - If a traceback names inference(), answer_in_pixels_of_upload(), draw_detections() or
+#   jsonify(), and none of your functions, your model returned a wrong value: no list,
+#   or an item that detection() did not make, or a box with NaN.
 MODELS = {
     "strawberry": find_strawberries,
     "qrcode": find_qrcodes,
@@ -424,8 +432,8 @@ def check_format(data):
     is_jpeg = data.startswith(b"\xff\xd8\xff")
     is_png = data.startswith(b"\x89PNG\r\n\x1a\n")
     is_webp = data.startswith(b"RIFF") and data[8:12] == b"WEBP"
-    # With "ftyp" in this place OpenCV takes any file for an AVIF, even if it starts like
-    # a JPEG or a WebP.
+    # With "ftyp" in this place OpenCV takes any file for an AVIF, even if it starts
+    # like a JPEG or a WebP.
     is_avif = data[4:8] == b"ftyp"
     if is_avif or not (is_jpeg or is_png or is_webp):
         raise BadPicture("is not a JPEG, PNG or WebP picture: save it as JPEG")
@@ -540,6 +548,7 @@ def answer_in_pixels_of_upload(data, img, reduction, detections):
     if reduction > 1:
         width, height = size_before_decoding(data, img, reduction)
 
+    in_pixels_of_upload = []
     for found in detections:
         x, y, box_width, box_height = found["box"]
         left = round(x * reduction)
@@ -552,8 +561,10 @@ def answer_in_pixels_of_upload(data, img, reduction, detections):
         top = min(top, height - 1)
         right = min(max(right, left + 1), width)
         bottom = min(max(bottom, top + 1), height)
-        found["box"] = [left, top, right - left, bottom - top]
-    return {"width": width, "height": height, "detections": detections}
+        box = [left, top, right - left, bottom - top]
+        # "|" makes a new dict: a model may keep the old one, and return it again.
+        in_pixels_of_upload.append(found | {"box": box})
+    return {"width": width, "height": height, "detections": in_pixels_of_upload}
 
 
 PINK = (155, 0, 208)  # blue, green, red
@@ -652,6 +663,9 @@ def json_error(error):
     text = error.description
     if error.code == 413:
         text = TOO_LARGE
+    # Werkzeug does not say which header it means.
+    if isinstance(error, BadHost):
+        text = f"Host: {request.host[:40]!r} is not the name of a host"
     response = error.get_response()
     response.data = jsonify(error=text).data
     response.content_type = "application/json"
@@ -660,8 +674,8 @@ def json_error(error):
 
 # --- 4. LIMITS AND WORKERS ------------------------------------------------------------
 
-# First the request, then the workers. All of it down to read_form() is, like
-# json_error(), for every route of the app, also for routes that you add.
+# First the request, then the workers. What stands from here to the end of read_form()
+# is for every route of the app, also for routes that you add. So is json_error().
 
 # How large a request may be, in bytes: a few photographs of a phone.
 MAX_REQUEST = 16_000_000
@@ -728,7 +742,10 @@ WSGIRequestHandler.MessageClass = PlainHeaders
 WSGIRequestHandler.timeout = 30
 
 
-CANNOT_BE_READ = "request: its URL or its body cannot be read; names must be UTF-8"
+CANNOT_BE_READ = (
+    "request: its URL or its body cannot be read; names must be UTF-8, the body must be "
+    "complete, and the Content-Type multipart/form-data must name a boundary"
+)
 
 
 # A body may come in chunks. If the client stops in the middle of one, the server of
@@ -1130,8 +1147,9 @@ def start_in_background(worker):
     """Start a worker in a thread of its own. A start takes half a second; the caller
     does not wait for it."""
     # daemon=False: so the server, when it ends, waits for this thread, and no worker is
-    # left half started. (Without it this would be as in the thread that calls, and most
-    # servers answer a request in a thread with daemon=True.)
+    # left half started. (Without it a thread takes daemon from the thread that makes
+    # it. That is often one which answers a request, and most servers make it with
+    # daemon=True.)
     thread = threading.Thread(target=start_worker, args=(worker,), daemon=False)
     try:
         thread.start()
@@ -1310,10 +1328,10 @@ def end_with_server():
 #   (400 or 505) or is too long (414); too many headers, or too long (431: PlainHeaders
 #   and Python's own limits). These are pages of that server, not JSON.
 # - read_form(): the request is too large (413), or it cannot be read (400).
-# - Flask, before the view: no route has this path (404), or the route does not allow
-#   this method (405).
-# - check_content_type(), asked_model(), asked_draw(), asked_files(): the body is no form
-#   (415); model_type, draw, or the number of files is wrong (400).
+# - Flask, before the view: the header Host is not the name of a host (400), no route
+#   has this path (404), or the route does not allow this method (405).
+# - check_content_type(), asked_model(), asked_draw(), asked_files(): the body is no
+#   form (415); model_type, draw, or the number of files is wrong (400).
 # - look_at_picture() and what it calls: the file is no JPEG, PNG or WebP, is an
 #   animated PNG, cannot be read, is damaged, or has too many pixels (a JPEG). They
 #   raise BadPicture.
@@ -1476,7 +1494,10 @@ PAGE = """<!doctype html>
     const files = [];
     try {
       const response = await fetch("/sample.jpg");
-      if (response.ok) files.push(new File([await response.blob()], "strawberries.jpg"));
+      if (response.ok) {
+        const blob = await response.blob();
+        files.push(new File([blob], "strawberries.jpg"));
+      }
     } catch {
       // No answer.
     }

@@ -318,6 +318,36 @@ def test_numbers_of_numpy_become_json(module):
     assert json["detections"] == [{"label": "x", "score": 0.5, "box": [5, 5, 10, 20]}]
 
 
+def test_a_box_of_small_numbers_of_numpy(module):
+    """In np.uint8 200 + 100 is 44."""
+    box = np.array([200, 10, 100, 50], np.uint8)
+    found = module.detection(plain(640, 480), "x", 1, box)
+    assert found["box"] == [200, 10, 100, 50]
+
+
+def test_a_model_may_keep_its_detections(module):
+    """It may return them again: the answer must not change them."""
+    quarter = plain(1000, 750)
+    found = module.detection(quarter, "x", 1, [100, 100, 50, 50])
+    data = jpeg(plain(4000, 3000))
+    for _ in range(2):
+        answer = module.answer_in_pixels_of_upload(data, quarter, 4, [found, found])
+        boxes = [result["box"] for result in answer["detections"]]
+        assert boxes == [[400, 400, 200, 200]] * 2
+    assert found["box"] == [100, 100, 50, 50]
+
+
+@pytest.mark.parametrize("wants_picture", [False, True])
+def test_a_model_may_use_yield(module, monkeypatch, wants_picture):
+    def find_one(img):
+        yield module.detection(img, "x", 1, [100, 100, 200, 100])
+
+    monkeypatch.setitem(module.MODELS, "one", find_one)
+    monkeypatch.setitem(module.MODELS, "a list of one", lambda img: list(find_one(img)))
+    expected = module.look_at_picture(BERRIES, "a list of one", wants_picture)
+    assert module.look_at_picture(BERRIES, "one", wants_picture) == expected
+
+
 def test_a_label_that_is_a_number_becomes_a_text(module):
     """draw_detections() cuts the label like a text, and jsonify() takes no np.int64."""
     found = module.detection(plain(40, 30), np.int64(7), 1, (5, 5, 10, 20))
@@ -669,6 +699,14 @@ def test_a_file_without_a_name_counts_if_it_holds_something(server):
     results = response.json()["results"]
     assert [result["filename"] for result in results] == ["", "a.png"]
     assert [len(result["detections"]) for result in results] == [2, 2]
+
+
+@pytest.mark.parametrize("host", ["a..b", f"{'x' * 64}.example"])
+@pytest.mark.parametrize("path", ["/inference", "/sample.jpg"])
+def test_a_header_host_that_is_no_name_of_a_host(server, path, host):
+    url = server.url + path
+    response = requests.get(url, headers={"Host": host}, timeout=60)
+    check_refused(response, 400, f"Host: {host[:40]!r} is not the name of a host")
 
 
 def test_an_error_keeps_its_headers(server):
