@@ -32,7 +32,7 @@ def to_blob(image):
     return cv2.dnn.blobFromImage(padded, 1 / 255, swapRB=True), scale
 
 
-def goal_of(boxes, height, width):
+def target_of(boxes, height, width):
     """What the network should answer for boxes (n, 5: kind, x, y, w, h in pixels) in a
     picture of this height and width, and how much each number counts.
 
@@ -46,11 +46,11 @@ def goal_of(boxes, height, width):
     # The centres of the cells, in pixels.
     xs = np.arange(width // CELL) * CELL + CELL / 2
     ys = np.arange(height // CELL) * CELL + CELL / 2
-    goal = np.zeros((7, len(ys), len(xs)), np.float32)
-    heat = goal[0]
-    heat_weight = goal[1]
-    distances = goal[2:6]
-    distances_weight = goal[6]
+    target = np.zeros((7, len(ys), len(xs)), np.float32)
+    heat = target[0]
+    heat_weight = target[1]
+    distances = target[2:6]
+    distances_weight = target[6]
     heat_weight[:] = 1
     is_ripe = boxes[:, 0] == RIPE
     for kind, x, y, w, h in boxes[~is_ripe]:
@@ -84,7 +84,7 @@ def goal_of(boxes, height, width):
         right, bottom = np.meshgrid(x + w - xs, y + h - ys)
         distances_of_all = np.stack([w - right, h - bottom, right, bottom])
         distances[:, near] = distances_of_all[:, near]
-    return goal
+    return target
 
 
 def detect(net, image, threshold):

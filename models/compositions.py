@@ -1,7 +1,7 @@
 """Make the pictures to train on: photographs cropped, berries pasted on backgrounds.
 
-Every random number comes from one seed: the same seed and number of steps make the same
-pictures.
+All random numbers come from the seed and the number of the step: with the same
+photographs and the same seed a step always shows the same pictures.
 """
 
 import sys
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from answers import GREY, MULTIPLE, goal_of
+from answers import GREY, MULTIPLE, target_of
 from photographs import RIPE, UNKNOWN, turn_hue
 from torchvision.transforms import v2
 
@@ -264,7 +264,7 @@ class Painter(torch.utils.data.Dataset):
         self.fruits = [fruit for fruit in fruits if fruit is not None]
 
     def __getitem__(self, step):
-        """images (BATCH, 3, H, W) uint8 RGB, and goals (BATCH, 7, H/4, W/4).
+        """images (BATCH, 3, H, W) uint8 RGB, and targets (BATCH, 7, H/4, W/4).
 
         H and W are multiples of MULTIPLE; what a picture does not fill is grey."""
         rng = np.random.default_rng([self.seed, step])
@@ -275,15 +275,15 @@ class Painter(torch.utils.data.Dataset):
         # On the left, on the right, above, below.
         margins = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
         images = []
-        goals = []
+        targets = []
         for _ in range(BATCH):
             picture, boxes = self.sample(rng, width, height)
             rgb = np.ascontiguousarray(picture[..., ::-1].transpose(2, 0, 1))
             image = F.pad(CAMERA(torch.from_numpy(rgb)), margins, value=GREY)
-            goal = goal_of(boxes, *image.shape[1:])
+            target = target_of(boxes, *image.shape[1:])
             images.append(image)
-            goals.append(torch.from_numpy(goal))
-        return torch.stack(images), torch.stack(goals)
+            targets.append(torch.from_numpy(target))
+        return torch.stack(images), torch.stack(targets)
 
     def sample(self, rng, width, height):
         """A picture, (height, width, 3) uint8 BGR, and its boxes (n, 5).

@@ -47,10 +47,10 @@ WIDTH = 48  # channels of the pyramid
 class Trunk(nn.Module):
     """The first 14 blocks of EfficientNet-Lite0.
 
-    A block is an inverted residual (MobileNetV2). It widens (*expand*): it makes more
-    channels, of all those of one place (its kernel is 1 x 1). It looks at the places
-    around, in each channel alone (*depthwise*: it has as many groups as channels). And
-    it narrows again (*project*). Where the shapes are the same it adds what came in."""
+    A block is an inverted residual (MobileNetV2), three convolutions: *expand* (1 x 1)
+    makes more channels; *depthwise* looks around in each channel alone (it has as many
+    groups as channels); *project* (1 x 1) makes fewer channels again. If input and
+    output have the same shape, the block adds its input. Block 0 has no expand."""
 
     def __init__(self):
         super().__init__()
@@ -209,10 +209,10 @@ def mean_of_neighbours(score, box):
     return (box_sum - too_far) / weight_sum
 
 
-def loss_of(outputs, goals):
+def loss_of(outputs, targets):
     """How wrong the outputs are: one number from the heat, the boxes and presence.
 
-    outputs: those of Net; goals (n, 7, H/4, W/4): those of goal_of() in answers.py.
+    outputs: those of Net; targets (n, 7, H/4, W/4): those of target_of() in answers.py.
 
     Heat: cross entropy, but a cell that is nearly right counts little: (1 - score) ** 2
     in a berry's own cell, score ** 2 elsewhere (focal loss). Elsewhere also times
@@ -222,10 +222,10 @@ def loss_of(outputs, goals):
     Presence: cross entropy. It does not count where all berries of a picture are
     unripe, half ripe or half hidden."""
     heat, box, presence = outputs
-    wanted_heat = goals[:, 0]
-    heat_weight = goals[:, 1]
-    wanted_box = goals[:, 2:6]
-    box_weight = goals[:, 6]
+    wanted_heat = targets[:, 0]
+    heat_weight = targets[:, 1]
+    wanted_box = targets[:, 2:6]
+    box_weight = targets[:, 6]
     score = torch.sigmoid(heat[:, 0]).clamp(1e-4, 1 - 1e-4)
     is_peak = wanted_heat == 1
     in_peaks = (1 - score) ** 2 * -score.log()
@@ -299,9 +299,10 @@ def store_as_int8(path):
 
 
 def export(net, path, pictures):
-    """Write the ONNX file, whole or not at all: check on the first eight pictures that
-    cv2.dnn agrees with torch, then make the weights int8. (score.py scores that file.)
-    """
+    """Write the ONNX file, whole or not at all. (score.py scores that file.)
+
+    Exits unless cv2.dnn and torch agree on the first eight pictures. That is checked
+    before the weights become int8."""
     lesson_net = LessonNet(net).eval()
     draft = path.with_suffix(".draft.onnx")
     # dynamo=False: the older exporter, whose graph cv2.dnn reads. It warns about its

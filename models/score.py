@@ -78,12 +78,12 @@ def figures(rows, threshold=THRESHOLD):
     wanted = sum(row.ripe for row in rows)
     # Of each picture of the two groups: is the question answered rightly?
     answers = with_ripe + [not got_box for got_box in without_any]
-    accuracy = sum(answers) / len(answers) if answers else 1
+    accuracy = f"{sum(answers) / len(answers):.3f}" if answers else "-"
     line = ""
     if wanted:
         line += f"P {right / max(drawn, 1):.3f} R {right / wanted:.3f} "
         line += f"F1 {2 * right / (drawn + wanted):.3f} "
-    line += f"image {accuracy:.3f} found {sum(with_ripe)}/{len(with_ripe)} "
+    line += f"image {accuracy} found {sum(with_ripe)}/{len(with_ripe)} "
     line += f"false {sum(without_any)}/{len(without_any)}"
     return line
 
@@ -111,4 +111,4 @@ def show_score(path, data):
         detect(net, picture.image, THRESHOLD)
         milliseconds.append(1000 * (time.perf_counter() - start))
     median = np.median(milliseconds)
-    print(f"median {median:.1f} ms on one core, {path.stat().st_size} bytes")
+    print(f"{path}: median {median:.1f} ms on one core, {path.stat().st_size} bytes")

@@ -26,6 +26,7 @@ pruning.py, score.py, then this file.
 
 import argparse
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -105,7 +106,7 @@ def load_checkpoint(args, parts, device):
     if settings != f"--steps {args.steps} --seed {args.seed}":
         sys.exit(f"{path}: was begun with {settings}: use these, or delete it")
     if state["step"] == args.steps:
-        problem = "this training is finished; --score scores its network"
+        problem = "this training is finished; add --score to score its network"
         sys.exit(f"{path}: {problem}; to train once more, delete this file")
     print(f"going on from {path} at step {state['step']}", flush=True)
     return state["step"]
@@ -113,10 +114,10 @@ def load_checkpoint(args, parts, device):
 
 def take_step(parts, batch, device):
     """Show one batch to the network and move its weights. Gives the loss."""
-    images, goals = (tensor.to(device) for tensor in batch)
+    images, targets = (tensor.to(device) for tensor in batch)
     images = images.contiguous(memory_format=torch.channels_last)
     outputs = parts["net"](images.float() / 255)
-    loss = loss_of(outputs, goals)
+    loss = loss_of(outputs, targets)
     parts["optimizer"].zero_grad()
     loss.backward()
     # One odd batch must not move the weights far.
@@ -182,13 +183,20 @@ def finish_round(args, parts, painter, dev, step):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder laid out as in photographs.md")
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--painters", type=int, default=1, help="processes that make pictures"
+        "--steps", type=int, default=6000, help="batches to train with (6000)"
     )
-    parser.add_argument("--score", action="store_true", help="only score the network")
-    parser.add_argument("--out", type=Path, help="the network, such as mine.onnx")
+    parser.add_argument("--seed", type=int, default=1, help="of all random choices (1)")
+    parser.add_argument(
+        "--painters", type=int, default=1, help="processes that make pictures (1)"
+    )
+    parser.add_argument("--score", action="store_true", help="only score a network")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="the network to write, such as mine.onnx; with --score the one to score "
+        "(strawberry.onnx)",
+    )
     args = parser.parse_args()
     if args.score and args.out is None:
         args.out = Path(__file__).with_name("strawberry.onnx")
@@ -205,8 +213,14 @@ def main():
         parser.error(f"--out {args.out}: its name must end in .onnx")
     if not args.out.parent.is_dir():
         parser.error(f"{args.out.parent}: no such folder")
+    if args.out.is_dir():
+        parser.error(f"{args.out}: a folder, not a file")
+    if not args.score and not os.access(args.out.parent, os.W_OK):
+        parser.error(f"{args.out.parent}: nothing can be written to this folder")
     if args.score and not args.out.is_file():
         parser.error(f"{args.out}: no such file, nothing to score")
+    if not args.data.is_dir():
+        parser.error(f"{args.data}: no such folder; photographs.md says how to make it")
     args.checkpoint = args.out.with_suffix(".pt")
     try:
         data = read_data(args.data)
@@ -214,7 +228,7 @@ def main():
             train(args, data)
         show_score(args.out, data)
     except KeyboardInterrupt:
-        sys.exit("\nstopped; a training goes on from the last checkpoint when repeated")
+        sys.exit("\nstopped; a training goes on from its checkpoint, if there is one")
 
 
 if __name__ == "__main__":

@@ -333,10 +333,10 @@ def test_what_becomes_a_berry_and_what_another_fruit(compositions):
 
 
 def test_a_batch_is_the_same_whenever_it_is_asked_for(torch, compositions, painter):
-    images, goals = painter[0]
-    again, goals_again = painter[0]
+    images, targets = painter[0]
+    again, targets_again = painter[0]
     assert torch.equal(images, again)
-    assert torch.equal(goals, goals_again)
+    assert torch.equal(targets, targets_again)
     assert not torch.equal(images[0], images[1])
     photos = painter.positives + painter.negatives
     other_seed = compositions.Painter(photos, seed=2)
@@ -377,17 +377,17 @@ def test_what_the_network_is_shown_is_red_green_blue(
     monkeypatch.setattr(painter, "sample", sample)
     monkeypatch.setattr(compositions, "CAMERA", torch.nn.Identity())
     for step in range(20):
-        images, goals = painter[step]
+        images, targets = painter[step]
         width, height = sizes[-1]
         padded_height, padded_width = images.shape[2:]
         assert padded_height % 32 == padded_width % 32 == 0
         assert images.shape[:2] == (16, 3)
-        assert goals.shape == (16, 7, padded_height // 4, padded_width // 4)
+        assert targets.shape == (16, 7, padded_height // 4, padded_width // 4)
         assert images[0, :, 0, 0].tolist() == [200, 20, 10]
         assert images[0, :, height - 1, width - 1].tolist() == [200, 20, 10]
         assert (images[..., height:, :] == 114).all()
         assert (images[..., width:] == 114).all()
-        assert (goals[:, 0].amax((1, 2)) == 1).all()
+        assert (targets[:, 0].amax((1, 2)) == 1).all()
     assert {max(size) for size in sizes} == {192, 288, 384}
     # Some of them do not end at a multiple of 32.
     assert any(width % 32 or height % 32 for width, height in sizes)

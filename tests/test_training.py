@@ -292,29 +292,29 @@ def test_the_network_is_asked_for_what_the_lesson_reads():
     berry = np.array([[photographs.RIPE, 100.0, 60.0, 40.0, 80.0]])
     # For each cell seven numbers. 0: heat; 1: how much that counts; 2 to 5: distances;
     # 6: how much these count.
-    goal = answers.goal_of(berry, 320, 320)
-    row, column = np.unravel_index(goal[0].argmax(), goal[0].shape)
-    assert (row, column, goal[0].max()) == (25, 30, 1)
-    left, top, right, bottom = goal[2:6, row, column]
+    target = answers.target_of(berry, 320, 320)
+    row, column = np.unravel_index(target[0].argmax(), target[0].shape)
+    assert (row, column, target[0].max()) == (25, 30, 1)
+    left, top, right, bottom = target[2:6, row, column]
     x = column * 4 + 2
     y = row * 4 + 2
     assert (x - left, y - top, x + right, y + bottom) == (100, 60, 140, 140)
     # The heat counts, and so do the distances, most in the middle of the berry.
-    assert goal[1, row, column] == 1
-    assert goal[6, row, column] == goal[6].max() > 0
-    assert (goal[6] == goal[6].max()).sum() == 1
+    assert target[1, row, column] == 1
+    assert target[6, row, column] == target[6].max() > 0
+    assert (target[6] == target[6].max()).sum() == 1
 
 
 @pytest.mark.parametrize("apart", [8.0, 32.0])
 def test_two_berries_that_overlap(apart):
     """Each has its own hill of heat, and its own box."""
     boxes = np.array([[photographs.RIPE, x, 20, 40, 40] for x in (20.0, 20.0 + apart)])
-    goal = answers.goal_of(boxes, 96, 128)
+    target = answers.target_of(boxes, 96, 128)
     for _, x, y, w, h in boxes:
         row = int(y + h / 2) // 4
         column = int(x + w / 2) // 4
-        assert goal[0, row, column] == 1
-        left, top, right, bottom = goal[2:6, row, column]
+        assert target[0, row, column] == 1
+        left, top, right, bottom = target[2:6, row, column]
         assert (left + right, top + bottom) == (w, h)
         assert (column * 4 + 2 - left, row * 4 + 2 - top) == (x, y)
 
@@ -323,26 +323,26 @@ def test_an_unripe_berry_counts_a_little():
     """Unless a ripe one is in the same place."""
     box = [40.0, 24.0, 40.0, 48.0]
     unripe = (photographs.UNRIPE, *box)
-    goal = answers.goal_of(np.array([unripe]), 96, 128)
-    assert goal[0].max() == 0
-    assert goal[1, 6:18, 10:20] == pytest.approx(0.3)
+    target = answers.target_of(np.array([unripe]), 96, 128)
+    assert target[0].max() == 0
+    assert target[1, 6:18, 10:20] == pytest.approx(0.3)
     for kind in (photographs.UNRIPE, photographs.UNKNOWN):
         both = np.array([(kind, *box), (photographs.RIPE, *box)])
-        goal = answers.goal_of(both, 96, 128)
-        assert goal[1][goal[0] == 1] == 1
+        target = answers.target_of(both, 96, 128)
+        assert target[1][target[0] == 1] == 1
 
 
 def test_half_ripe_berries_teach_nothing():
     half_ripe = np.array([[photographs.UNKNOWN, 100.0, 60.0, 42.0, 82.0]])
-    goal = answers.goal_of(half_ripe, 320, 320)
-    assert goal[0].max() == 0
+    target = answers.target_of(half_ripe, 320, 320)
+    assert target[0].max() == 0
     # In all cells of the berry, also where it ends in the middle of one.
-    assert goal[1, 15:36, 25:36].max() == 0
-    assert goal[6].max() == 0
+    assert target[1, 15:36, 25:36].max() == 0
+    assert target[6].max() == 0
     # Without any berry the heat counts everywhere: no cell may have a high score.
-    goal = answers.goal_of(np.zeros((0, 5)), 320, 320)
-    assert goal[0].max() == 0
-    assert goal[1].min() == 1
+    target = answers.target_of(np.zeros((0, 5)), 320, 320)
+    assert target[0].max() == 0
+    assert target[1].min() == 1
 
 
 def test_figures_leave_out_weak_boxes():
@@ -360,6 +360,7 @@ def test_figures_leave_out_weak_boxes():
     assert score.figures([row]).endswith("image 1.000 found 1/1 false 0/0")
     nothing = score.figures([row], 0.95)
     assert nothing == "P 0.000 R 0.000 F1 0.000 image 0.000 found 0/1 false 0/0"
+    assert score.figures([]) == "image - found 0/0 false 0/0"
 
 
 # Their IoU with the berry is 0.54 and 0.43.
@@ -448,7 +449,8 @@ def test_what_the_score_prints(monkeypatch, capsys):
         f"held look-alikes: {of_none}",
         f"  f360 Nectarine: {of_none}",
     ]
-    assert lines[12].endswith(f"{Path(NETWORK).stat().st_size} bytes")
+    assert lines[12].startswith(f"{NETWORK}: median ")
+    assert lines[12].endswith(f" {Path(NETWORK).stat().st_size} bytes")
     assert thresholds == [0.05] * 4 + [answers.THRESHOLD] * 2
 
 
@@ -459,16 +461,16 @@ def test_right_outputs_cost_least(torch, network):
     """A berry that is missed, a second one that is not there, a wrong box, or a wrong
     presence: each costs more."""
     berry = np.array([[photographs.RIPE, 40.0, 24.0, 40.0, 48.0]])
-    goals = torch.from_numpy(answers.goal_of(berry, 96, 128))[None]
+    targets = torch.from_numpy(answers.target_of(berry, 96, 128))[None]
 
     def loss(heat, box, presence_output):
         outputs = (heat, box, torch.tensor([presence_output]).reshape(1, 1, 1, 1))
-        return network.loss_of(outputs, goals).item()
+        return network.loss_of(outputs, targets).item()
 
     # The sigmoid of 6 is nearly 1, that of -6 nearly 0.
-    heat = torch.where(goals[:, :1] == 1, 6.0, -6.0)
+    heat = torch.where(targets[:, :1] == 1, 6.0, -6.0)
     # The network never says 0: a distance is at least 0.15.
-    box = goals[:, 2:6].clamp(min=0.15)
+    box = targets[:, 2:6].clamp(min=0.15)
     right = loss(heat, box, 6.0)
     assert right < 0.1
     assert loss(torch.full_like(heat, -6.0), box, 6.0) > right + 1
@@ -494,13 +496,13 @@ def test_is_a_ripe_berry_in_the_picture(torch, network, kinds, answer):
     berries both cost the same."""
     rows = [(kind, 40.0, 24.0, 40.0, 48.0) for kind in kinds]
     boxes = np.array(rows).reshape(-1, 5)
-    goals = torch.from_numpy(answers.goal_of(boxes, 96, 128))[None]
+    targets = torch.from_numpy(answers.target_of(boxes, 96, 128))[None]
 
     def loss(presence_output):
         presence = torch.tensor([presence_output]).reshape(1, 1, 1, 1)
-        heat = torch.zeros_like(goals[:, :1])
-        box = torch.ones_like(goals[:, 2:6])
-        return network.loss_of((heat, box, presence), goals).item()
+        heat = torch.zeros_like(targets[:, :1])
+        box = torch.ones_like(targets[:, 2:6])
+        return network.loss_of((heat, box, presence), targets).item()
 
     yes = loss(6.0)
     no = loss(-6.0)
@@ -541,12 +543,12 @@ def test_a_high_score_near_a_berry_costs_less(torch, network):
         """A high score at this column of row 12, the middle of the berry's, where its
         own column is 15."""
         boxes = np.array([[kind, 40.0, 24.0, 40.0, 48.0]])
-        goals = torch.from_numpy(answers.goal_of(boxes, 96, 128))[None]
+        targets = torch.from_numpy(answers.target_of(boxes, 96, 128))[None]
         heat = torch.full((1, 1, 24, 32), -6.0)
         heat[..., 12, 15] = 6.0
         heat[..., 12, column] = 6.0
-        box = goals[:, 2:6].clamp(min=0.15)
-        return network.loss_of((heat, box, torch.zeros(1, 1, 1, 1)), goals).item()
+        box = targets[:, 2:6].clamp(min=0.15)
+        return network.loss_of((heat, box, torch.zeros(1, 1, 1, 1)), targets).item()
 
     assert loss(photographs.RIPE, 16) < loss(photographs.RIPE, 28) - 1
     assert loss(photographs.UNKNOWN, 16) == loss(photographs.UNKNOWN, 15)
@@ -731,6 +733,7 @@ def test_a_network_of_nan_is_not_written(torch, network, tmp_path):
         ("", "--out is missing: the network to write, such as mine.onnx"),
         ("--out missing/net.onnx", "missing: no such folder"),
         ("--out net.pt", "--out net.pt: its name must end in .onnx"),
+        ("--out folder.onnx", "folder.onnx: a folder, not a file"),
         ("--out net.onnx --score", "net.onnx: no such file, nothing to score"),
         ("--out net.onnx --steps 0", "--steps 0: allowed are 1 and more"),
         ("--out net.onnx --seed -1", "--seed -1: allowed are 0 to 2147483647"),
@@ -739,18 +742,36 @@ def test_a_network_of_nan_is_not_written(torch, network, tmp_path):
             "--seed 2147483648: allowed are 0 to 2147483647",
         ),
         ("--out net.onnx --painters -1", "--painters -1: allowed are 0 and more"),
+        (
+            "--out net.onnx",
+            "data: no such folder; photographs.md says how to make it",
+        ),
     ],
 )
 def test_a_wrong_argument_is_named(
     training, tmp_path, monkeypatch, capsys, arguments, message
 ):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.onnx").mkdir()
     argv = ["train_strawberry.py", "data", *arguments.split()]
     monkeypatch.setattr(sys, "argv", argv)
     with pytest.raises(SystemExit) as stop:
         training.main()
     assert stop.value.code == 2
     assert f"error: {message}\n" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_to(training, tmp_path, monkeypatch, capsys):
+    """It is named before the training: the first file is written minutes later."""
+    # The system's own answer may be another: root may write anywhere.
+    monkeypatch.setattr(training.os, "access", lambda *_: False)
+    argv = ["train_strawberry.py", "data", "--out", str(tmp_path / "net.onnx")]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit) as stop:
+        training.main()
+    assert stop.value.code == 2
+    message = f"error: {tmp_path}: nothing can be written to this folder\n"
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -796,8 +817,8 @@ def test_a_step_moves_the_weights(torch, training, monkeypatch):
     net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     images = torch.randint(0, 256, (4, 3, 64, 96), dtype=torch.uint8)
     berry = np.array([[photographs.RIPE, 40.0, 24.0, 20.0, 24.0]])
-    goals = torch.from_numpy(answers.goal_of(berry, 64, 96)).repeat(4, 1, 1, 1)
-    losses = [training.take_step(parts, (images, goals), "cpu") for _ in range(8)]
+    targets = torch.from_numpy(answers.target_of(berry, 64, 96)).repeat(4, 1, 1, 1)
+    losses = [training.take_step(parts, (images, targets), "cpu") for _ in range(8)]
     assert losses[-1] < 0.7 * losses[0]
     assert torch.equal(seen[0], images / 255)
     after = net.state_dict()
@@ -965,7 +986,7 @@ def test_a_stopped_training_goes_on_to_the_same_network(
     with monkeypatch.context() as patch:
         # Ctrl-C after the first step: judge_all() is called right after its checkpoint.
         patch.setattr(training, "judge_all", press_ctrl_c)
-        with pytest.raises(SystemExit, match="goes on from the last checkpoint"):
+        with pytest.raises(SystemExit, match="goes on from its checkpoint"):
             train("stopped.onnx")
     assert (tmp_path / "stopped.pt").exists()
     capsys.readouterr()
