@@ -743,8 +743,8 @@ WSGIRequestHandler.timeout = 30
 
 
 CANNOT_BE_READ = (
-    "request: its URL or its body cannot be read; names must be UTF-8, the body must be "
-    "complete, and the Content-Type multipart/form-data must name a boundary"
+    "request: its URL or its body cannot be read; names must be UTF-8, the body must "
+    "be complete, and the Content-Type multipart/form-data must name a boundary"
 )
 
 
@@ -1326,7 +1326,9 @@ def end_with_server():
 # These refuse a request, each with a message that says why, in this order:
 # - Python's own server, before Flask sees the request: its first line cannot be read
 #   (400 or 505) or is too long (414); too many headers, or too long (431: PlainHeaders
-#   and Python's own limits). These are pages of that server, not JSON.
+#   and Python's own limits). These are pages of that server, not JSON. (For a URL such
+#   as http://[/ or http://a:99999/ it sends nothing: it closes the connection, and
+#   prints a traceback.)
 # - read_form(): the request is too large (413), or it cannot be read (400).
 # - Flask, before the view: the header Host is not the name of a host (400), no route
 #   has this path (404), or the route does not allow this method (405).

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -44,7 +45,11 @@ def seconds_to_first_answer(file):
                 with DIRECT.open(URL, timeout=5) as answer:
                     answer.read()
                     return time.perf_counter() - begin
+            except urllib.error.HTTPError:
+                # It answers, but not with the page: asking again changes nothing.
+                raise
             except OSError:
+                # It does not answer yet.
                 time.sleep(0.002)
         raise SystemExit(f"{file} did not start")
     finally:

@@ -105,8 +105,8 @@ def test_a_berry_is_cut_out(compositions):
 
 
 def test_what_has_no_outline_of_a_berry_is_not_cut_out(compositions):
-    """A box that is too large or too long; a thin line through its box; a rectangle that
-    fills all of it."""
+    """A box that is too large or too long; a thin line through its box; a rectangle
+    that fills all of it."""
     red, green = drawn_berry()
     x, y, w, h = DRAWN_BOX["box"]
     assert compositions.cut_out(red, [x, y, 60, 90]) is None

@@ -1,5 +1,5 @@
-"""Lesson 8 with files and requests made to hurt: refused or answered in time, and nobody
-else loses an answer."""
+"""Lesson 8 with files and requests made to hurt: refused or answered in time, and
+nobody else loses an answer."""
 
 import encodings
 import http.client
@@ -410,7 +410,7 @@ PART = b"--x\r\nContent-Disposition: form-data; name=a; filename=b\r\n\r\n"
 
 @pytest.mark.parametrize("length", [b"7fffffff", b"ffff", b"100"])
 def test_a_chunk_that_ends_early_brings_no_memory_of_the_server(server, length):
-    """Without the lesson's guard the first is a 413: 16 MB of memory, read as a file."""
+    """Without the lesson's guard the first is a 413: 16 MB of memory become a file."""
     answer = answer_to(CHUNKED + length + b"\r\n" + PART)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'{"error":"%s"}' % CANNOT_BE_READ.encode() in answer

@@ -126,10 +126,12 @@ def wheel(folder, package, version, module, code="", command=""):
     module's main()."""
     info = f"{package}-{version}.dist-info"
     name = package.replace("_", "-")
+    metadata = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    wheel = ["Wheel-Version: 1.0", "Root-Is-Purelib: true", "Tag: py3-none-any"]
     files = {
         f"{module}.py": code,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/METADATA": "\n".join(metadata) + "\n",
+        f"{info}/WHEEL": "\n".join(wheel) + "\n",
         f"{info}/RECORD": "",
     }
     if command:
@@ -373,7 +375,8 @@ def test_a_venv_of_the_readers_own_gets_the_packages(folder):
         (
             IS_TOO_OLD,
             "exit 0",
-            "your .venv has a Python older than 3.11. Remove .venv, and run this again.",
+            "your .venv has a Python older than 3.11. "
+            "Remove .venv, and run this again.",
         ),
         (
             HAS_NO_NETWORK,

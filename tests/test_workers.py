@@ -288,11 +288,11 @@ def test_a_picture_that_needs_more_than_max_memory(copy, tmp_path):
 
 @needs_memory_limit
 def test_a_worker_that_keeps_memory_is_replaced(worker, capfd):
-    """The picture that needs the most memory, before and after a hostile JPEG."""
+    """A picture that needs most of MAX_MEMORY, before and after a hostile JPEG."""
     # The fixture has started its process before capfd begins: start another one.
     worker.stop()
     worker.start()
-    hungry = transparent_webp(5000, 4000)
+    hungry = transparent_webp(5000, 4700)
     first = worker.process.pid
 
     def check_good(data):
@@ -378,10 +378,12 @@ def test_a_worker_for_each_core_but_at_most_eight(cores, workers, monkeypatch):
 
 
 @needs_memory_limit
-def test_under_a_limit_of_the_system(tmp_path):
-    """400 MB for each process. A worker wants 150 MB at its start and MAX_MEMORY (280
-    MB) on top, which is more: it must take the lower limit."""
-    command = limited("ulimit -d 400000", LESSON_8)
+def test_under_a_limit_of_the_system(copy, tmp_path):
+    """8 GB for each process. MAX_MEMORY, made larger here, would allow 50 GB: a worker
+    must take the lower limit."""
+    file = copy / "08_inference.py"
+    change(file, "\nMAX_MEMORY = 280_000_000\n", "\nMAX_MEMORY = 50_000_000_000\n")
+    command = limited("ulimit -d 8000000", [sys.executable, str(file)])
     with serve(command, port_of("08_inference"), tmp_path) as server:
         assert len(result_of(server, BERRIES)["detections"]) == 3
 

@@ -29,8 +29,8 @@ REFUSALS = [NO_FORMAT, ANIMATED, DAMAGED, WRONG_SIZE, TOO_MANY_PIXELS]
 REFUSALS += [TOO_SLOW, TOO_MUCH_MEMORY, CRASHED]
 TOO_LARGE = "request: over 16 MB, 20 parts or 100 kB of text"
 CANNOT_BE_READ = (
-    "request: its URL or its body cannot be read; names must be UTF-8, the body must be "
-    "complete, and the Content-Type multipart/form-data must name a boundary"
+    "request: its URL or its body cannot be read; names must be UTF-8, the body must "
+    "be complete, and the Content-Type multipart/form-data must name a boundary"
 )
 
 # A path that tries to write a second line into the log.
