@@ -30,6 +30,11 @@ atexit.register(SETTINGS.cleanup)
 ENVIRONMENT = play.environment(Path(SETTINGS.name))
 # With this variable lesson 4 would print at once even without flush=True.
 ENVIRONMENT.pop("PYTHONUNBUFFERED", None)
+# The tests import lessons, too: they must not see the reader's settings of Flask. Nor a
+# GIT_DIR, which git sets for its hooks: with it a test would commit to that repository.
+for name in list(os.environ):
+    if name.startswith(("FLASK_", "GIT_")):
+        del os.environ[name]
 # The requests of the tests themselves must not go to a proxy, either.
 os.environ.update(no_proxy="*", NO_PROXY="*")
 

@@ -138,6 +138,11 @@ def test_a_missing_photograph_is_named(clones, tmp_path):
         get_photographs.copy_photographs(clones, tmp_path / "data")
 
 
+def test_a_small_photograph_keeps_its_size():
+    small = np.zeros((30, 100, 3), np.uint8)
+    assert get_photographs.scaled(small, 416) is small
+
+
 def test_a_photograph_that_cannot_be_written_is_named(clones, tmp_path):
     # A folder stands where the file should go.
     taken = tmp_path / "data" / "train" / "greenhouse_1.png"

@@ -119,6 +119,8 @@ def commands_in(folder):
 
 def assert_nothing_left(folder):
     """No process of this copy runs any more, and the port is free."""
+    # One that has just been killed needs a moment to end.
+    wait_until(lambda: commands_in(folder) == [], 5)
     assert commands_in(folder) == []
     assert not is_listening(8080)
 
@@ -482,6 +484,15 @@ def test_try_it_is_played_where_the_edit_is_made(copy):
     assert "The Try it holds." not in done.stdout
 
 
+def test_a_lesson_without_a_try_it(copy):
+    """Such as a new one that is being written."""
+    lesson = copy / "01_hello.py"
+    code, _, _ = lesson.read_text(encoding="utf-8").partition("\n# Try it")
+    lesson.write_text(code, encoding="utf-8")
+    done = play_copy(copy, 1)
+    assert done.returncode == 0, done.stdout
+
+
 def test_try_it_whose_comment_is_edited_as_well(copy):
     """As an editor does that replaces all places."""
     file = copy / "03_errorhandler.py"
@@ -549,7 +560,7 @@ def assert_first_call_failed(done, reason=""):
 
 def test_a_lesson_whose_port_its_reader_has_changed(copy):
     port = free_port()
-    change(copy / "01_hello.py", "port=8080", f"port={port}")
+    change(copy / "01_hello.py", "port=8080", f"# port=8080\n        port={port}")
     # Another program uses the old one.
     with socket.create_server(("127.0.0.1", 8080)):
         done = play_copy(copy, 1)
@@ -743,7 +754,7 @@ def test_watch_plays_again_at_every_save(ready, run_player):
     assert "     got| 2 is odd\n" in seen
     # The file is gone for a while.
     file.rename(ready / "draft")
-    time.sleep(0.5)
+    player.wait_for(r"0 of 0 promises hold.*\nWaiting")
     (ready / "draft").rename(file)
     player.wait_for(one_does_not)
     file.write_text("def\n", encoding="utf-8")

@@ -82,6 +82,12 @@ def test_old_lines_count_only_side_by_side():
     assert play.TryIt("a\nnew\nb\n", ["a", "b"], ["new"], []).is_made()
 
 
+def test_new_lines_beside_the_old_ones_are_not_the_edit():
+    """The old ones have to go."""
+    assert not play.TryIt("new\nold\n", ["old"], ["new"], []).is_made()
+    assert not play.TryIt("a\nb\nx\na\n", ["a"], ["a", "b"], []).is_made()
+
+
 def test_empty_lines_do_not_hide_the_edit():
     """An editor may add some between functions."""
     try_it = play.read_try_it(LESSONS[7])
