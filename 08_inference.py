@@ -192,10 +192,9 @@ class BadPicture(Exception):
 
 # A model is a function: it is given a picture, and it returns a list of detections, an
 # empty one if it finds nothing. The picture is an array (height, width, 3) of uint8:
-# blue, green, red. Do not change its pixels: with ?draw=1 the client gets this array
-# with the boxes in it. A JPEG whose longer side has 1600 pixels or more arrives at 1/2,
-# 1/4 or 1/8 of its size; at least 800 pixels are left on that side (ENOUGH_SIDE, part
-# 3).
+# blue, green, red. A JPEG whose longer side has 1600 pixels or more arrives at 1/2, 1/4
+# or 1/8 of its size; at least 800 pixels are left on that side (ENOUGH_SIDE, part 3).
+# Do not change the pixels: with ?draw=1 the client gets them, with the boxes drawn in.
 #
 # To add a model, read detection(), just below, and MODELS, at the end of this part.
 # What is between them you can skip at a first reading: the two models, and resized(),
@@ -211,7 +210,8 @@ def detection(img, label, score, box):
     # img.shape is (height, width, 3); [:2] takes the first two.
     img_height, img_width = img.shape[:2]
     # float(): in NumPy's uint8, for example, 200 + 100 is 44.
-    x, y, width, height = [float(number) for number in box]
+    box = [float(number) for number in box]
+    x, y, width, height = box
     # "not 0 <= ..." is True for NaN ("not a number"), too; "score < 0 or score > 1" is
     # not. Check a number from a client in this way as well: float("nan") is NaN.
     if not 0 <= score <= 1:
@@ -594,7 +594,8 @@ def draw_detections(img, detections):
     # The boxes in pixels of the drawn picture.
     boxes = []
     for found in detections:
-        x, y, box_width, box_height = [round(n * scale) for n in found["box"]]
+        scaled = [round(number * scale) for number in found["box"]]
+        x, y, box_width, box_height = scaled
         # At least one pixel: otherwise rectangle() draws nothing.
         boxes.append([x, y, max(1, box_width), max(1, box_height)])
 

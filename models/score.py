@@ -61,8 +61,9 @@ def figures(rows, threshold=THRESHOLD):
     F1, 2 P R / (P + R); left out where no picture has a ripe berry. found: how many of
     the pictures with ripe berries got a box. false: how many of the pictures without
     any berry got one. image: the part of these two groups for which "is a ripe berry in
-    it?" is answered rightly, if a box means yes. (Pictures whose berries are all
-    unripe, half ripe or half hidden are in neither group.)"""
+    it?" is answered rightly, if a box means yes; "-" if both groups are empty.
+    (Pictures whose berries are all unripe, half ripe or half hidden are in neither
+    group.)"""
     verdicts = []  # of each box: is it right?
     with_ripe = []  # of each picture with ripe berries: did it get a box?
     without_any = []  # of each picture without any berry: did it get a box?

@@ -127,11 +127,11 @@ def wheel(folder, package, version, module, code="", command=""):
     info = f"{package}-{version}.dist-info"
     name = package.replace("_", "-")
     metadata = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
-    wheel = ["Wheel-Version: 1.0", "Root-Is-Purelib: true", "Tag: py3-none-any"]
+    about_wheel = ["Wheel-Version: 1.0", "Root-Is-Purelib: true", "Tag: py3-none-any"]
     files = {
         f"{module}.py": code,
         f"{info}/METADATA": "\n".join(metadata) + "\n",
-        f"{info}/WHEEL": "\n".join(wheel) + "\n",
+        f"{info}/WHEEL": "\n".join(about_wheel) + "\n",
         f"{info}/RECORD": "",
     }
     if command:

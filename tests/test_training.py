@@ -753,8 +753,12 @@ def test_a_wrong_argument_is_named(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.onnx").mkdir()
-    argv = ["train_strawberry.py", "data", *arguments.split()]
-    monkeypatch.setattr(sys, "argv", argv)
+    check_usage_error(training, monkeypatch, capsys, arguments.split(), message)
+
+
+def check_usage_error(training, monkeypatch, capsys, arguments, message):
+    """The script ends with status 2, as argparse does, and says this."""
+    monkeypatch.setattr(sys, "argv", ["train_strawberry.py", "data", *arguments])
     with pytest.raises(SystemExit) as stop:
         training.main()
     assert stop.value.code == 2
@@ -765,13 +769,9 @@ def test_a_folder_that_cannot_be_written_to(training, tmp_path, monkeypatch, cap
     """It is named before the training: the first file is written minutes later."""
     # The system's own answer may be another: root may write anywhere.
     monkeypatch.setattr(training.os, "access", lambda *_: False)
-    argv = ["train_strawberry.py", "data", "--out", str(tmp_path / "net.onnx")]
-    monkeypatch.setattr(sys, "argv", argv)
-    with pytest.raises(SystemExit) as stop:
-        training.main()
-    assert stop.value.code == 2
-    message = f"error: {tmp_path}: nothing can be written to this folder\n"
-    assert message in capsys.readouterr().err
+    arguments = ["--out", str(tmp_path / "net.onnx")]
+    message = f"{tmp_path}: nothing can be written to this folder"
+    check_usage_error(training, monkeypatch, capsys, arguments, message)
 
 
 @pytest.mark.parametrize(
